@@ -1,0 +1,146 @@
+"""The one two-dimensional convolution of the library.
+
+XLA's CPU backend serves only plain correlations quickly. It loses the fast path where a kernel is reversed inside a loop (every
+input gradient in `lax.scan` or `lax.while_loop`) and where the input is dilated (every up-sampling convolution). So the convolution is a
+bilinear primitive of its own: the derivative of a convolution is again this primitive, and each platform lowers it in the form that
+it is fast at. `grad`, `jvp`, `vmap`, `linearize` and their nestings all work.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Float
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def conv2d(
+    x: Float[Array, "height width in_features"],
+    kernel: Float[Array, "kernel_height kernel_width in_features out_features"],
+    *,
+    padding: Padding,
+    stride: int = 1,
+    input_dilation: int = 1,
+) -> Float[Array, "out_height out_width out_features"]:
+    """Correlates one image with a kernel.
+
+    Args:
+        x: `[height, width, in_features]`, any float dtype.
+        kernel: `[kernel_height, kernel_width, in_features, out_features]`, same dtype; not flipped.
+        padding: Zeros before and after each spatial axis (of the dilated input).
+        stride: Step of the window, the same on both axes.
+        input_dilation: `n` puts `n - 1` zeros between neighbouring pixels first, which makes a transposed convolution.
+
+    Returns:
+        `[out_height, out_width, out_features]` in the dtype of `x`. Equal to `jax.lax.conv_general_dilated` in NHWC/HWIO.
+    """
+    precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    options = {"padding": padding, "stride": stride, "dilation": input_dilation, "reverse": False, "precision": precision}
+    return _conv_p.bind(x[None], kernel, **options)[0]
+
+
+def _orient(kernel: Array, reverse: bool) -> Array:
+    return kernel[::-1, ::-1].transpose(0, 1, 3, 2) if reverse else kernel
+
+
+def _plain(x: Array, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any) -> Array:
+    """The form that every platform has, and the oracle of the others."""
+    return lax.conv_general_dilated(
+        x,
+        _orient(kernel, reverse),
+        (stride, stride),
+        padding,
+        lhs_dilation=(dilation, dilation),
+        dimension_numbers=_DIMENSIONS,
+        precision=precision,
+    )
+
+
+def _cpu(x: Array, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any) -> Array:
+    """Keeps XLA from folding the reversal into the window, and splits a transposed 3x3 convolution into its four phases."""
+    if reverse:
+        kernel = lax.optimization_barrier(_orient(kernel, True))
+    if dilation == 2 and stride == 1 and kernel.shape[:2] == (3, 3) and padding == ((2, 2), (2, 2)):
+        return _transposed_3x3_in_phases(x, kernel, precision)
+    return _plain(x, kernel, padding=padding, stride=stride, dilation=dilation, reverse=False, precision=precision)
+
+
+def _transposed_3x3_in_phases(x: Array, kernel: Array, precision: Any) -> Array:
+    """`[N, H, W, I]` to `[N, 2H + 1, 2W + 1, O]`: even outputs see kernel taps 0 and 2, odd ones tap 1."""
+    taps = (slice(0, 3, 2), slice(1, 2))
+    pads = ((1, 1), (0, 0))
+
+    def row(vertical: int) -> Array:
+        even, odd = (
+            lax.conv_general_dilated(
+                x,
+                kernel[taps[vertical], taps[horizontal]],
+                (1, 1),
+                (pads[vertical], pads[horizontal]),
+                dimension_numbers=_DIMENSIONS,
+                precision=precision,
+            )
+            for horizontal in (0, 1)
+        )
+        return _interleave(even, odd, axis=2)
+
+    return _interleave(row(0), row(1), axis=1)
+
+
+def _interleave(even: Array, odd: Array, *, axis: int) -> Array:
+    """`n + 1` even and `n` odd slices to `2n + 1` slices along `axis`."""
+    widths = [(0, 0)] * odd.ndim
+    widths[axis] = (0, 1)
+    pairs = jnp.stack([even, jnp.pad(odd, widths)], axis + 1)
+    shape = list(even.shape)
+    shape[axis] *= 2
+    return lax.slice_in_dim(pairs.reshape(shape), 0, shape[axis] - 1, axis=axis)
+
+
+def _input_transpose(cotangent: Array, x: Any, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any):
+    sizes, taps = x.aval.shape[1:3], kernel.shape[:2]
+    transposed = tuple(
+        (k - 1 - low, (size - 1) * dilation - (out - 1) * stride + low)
+        for k, low, size, out in zip(taps, (padding[0][0], padding[1][0]), sizes, cotangent.shape[1:3], strict=True)
+    )
+    return _conv_p.bind(
+        cotangent, kernel, padding=transposed, stride=dilation, dilation=stride, reverse=not reverse, precision=precision
+    )
+
+
+def _kernel_transpose(cotangent: Array, x: Array, kernel: Any, **options: Any):
+    (out,) = jax.linear_transpose(lambda k: _plain(x, k, **options), kernel.aval)(cotangent)
+    return out
+
+
+def _batch(arguments, axes, **options):
+    x, kernel = arguments
+    x_axis, kernel_axis = axes
+    if kernel_axis is not None:  # per-sample kernels: correct, slow, not used by this library
+        return jax.vmap(functools.partial(_plain, **options), in_axes=axes)(x, kernel), 0
+    x = jnp.moveaxis(x, x_axis, 0)
+    out = _conv_p.bind(x.reshape(-1, *x.shape[2:]), kernel, **options)
+    return out.reshape(*x.shape[:2], *out.shape[1:]), 0
+
+
+def _abstract(x, kernel, **options):
+    out = jax.eval_shape(functools.partial(_plain, **options), x, kernel)
+    return jax.core.ShapedArray(out.shape, out.dtype)
+
+
+_conv_p = Primitive("jaxedit_conv2d")
+_conv_p.def_abstract_eval(_abstract)
+_conv_p.def_impl(jax.jit(_conv_p.bind, static_argnames=("padding", "stride", "dilation", "reverse", "precision")))
+ad.defbilinear(_conv_p, _input_transpose, _kernel_transpose)
+batching.primitive_batchers[_conv_p] = _batch
+mlir.register_lowering(_conv_p, mlir.lower_fun(_plain, multiple_results=False))
+mlir.register_lowering(_conv_p, mlir.lower_fun(_cpu, multiple_results=False), platform="cpu")

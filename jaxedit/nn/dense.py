@@ -1,0 +1,38 @@
+"""Fully connected layers with equalised learning rate, and the activation of StyleGAN2."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+
+def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Leaky ReLU with slope 0.2, times sqrt(2) so that the variance stays: `bias_act(x, act="lrelu")` of stylegan2-ada-pytorch. Any float dtype."""
+    return jax.nn.leaky_relu(x, 0.2) * 2**0.5
+
+
+def normalize_second_moment(x: Float[Array, " features"]) -> Float[Array, " features"]:
+    """Divides `[features]` by its root mean square: `normalize_2nd_moment` of stylegan2-ada-pytorch (epsilon 1e-8)."""
+    return x * lax.rsqrt(jnp.mean(jnp.square(x)) + 1e-8)
+
+
+class Dense(nn.Module):
+    """Fully connected layer `x @ kernel * (lr_multiplier / sqrt(in)) + bias * lr_multiplier`, as `FullyConnectedLayer` of stylegan2-ada-pytorch.
+
+    Parameters: kernel `[in, features]`, normal with deviation `1 / lr_multiplier`; bias `[features]`, constant `bias_init` (before the multiplier).
+    """
+
+    features: int
+    lr_multiplier: float = 1.0
+    bias_init: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch in_features"]) -> Float[Array, "*batch features"]:
+        """Maps `[..., in_features]` to `[..., features]`, float32."""
+        kernel = self.param("kernel", nn.initializers.normal(1.0 / self.lr_multiplier), (x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.constant(self.bias_init), (self.features,))
+        scaled = (x @ kernel) * (self.lr_multiplier * x.shape[-1] ** -0.5)
+        return scaled + jnp.expand_dims(bias * self.lr_multiplier, range(x.ndim - 1))
