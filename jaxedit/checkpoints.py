@@ -1,6 +1,7 @@
 """Checkpoints: a directory with `config.json`, `metadata.json` and the parameters as an Orbax tree.
 
-The only module that knows Orbax. Nothing in a checkpoint is ever executed, and a checkpoint that does not match its own configuration in every name and shape is refused.
+The only module that knows Orbax. Nothing in a checkpoint is ever executed, and a checkpoint that does not match its own
+configuration in every name and shape is refused.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def save(path: str | Path, *, network: str, params: Any, config: Any, metadata: 
     """
     from orbax.checkpoint import v1 as ocp
 
-    path = Path(path)
+    path = Path(path).absolute()
     if path.exists():
         raise FileExistsError(f"{path}: already exists; choose another destination or remove it first")
     if problems := mismatches(abstract_params(network, config), params):
@@ -94,9 +95,11 @@ def save(path: str | Path, *, network: str, params: Any, config: Any, metadata: 
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
         partial = Path(temporary) / "checkpoint"
         partial.mkdir()
-        _write_json(partial / "config.json", {"family": "stylegan2", "network": network, "config": config_to_dict(config)})
+        _write_json(
+            partial / "config.json", {"family": "stylegan2", "network": network, "config": config_to_dict(config)}
+        )
         _write_json(partial / "metadata.json", dict(metadata))
-        ocp.save(partial / "params", jax.tree.map(np.asarray, params))
+        ocp.save(str(partial / "params"), jax.tree.map(np.asarray, params))
         shutil.move(partial, path)
 
 
@@ -140,7 +143,9 @@ def read_description(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
     description, metadata = _read_json(path, "config.json"), _read_json(path, "metadata.json")
     network = description.get("network")
     if description.get("family") != "stylegan2" or not isinstance(network, str) or network not in _NETWORKS:
-        raise CheckpointError(f"{path}: config.json names no known network (family {description.get('family')!r}, network {network!r})")
+        raise CheckpointError(
+            f"{path}: config.json names no known network (family {description.get('family')!r}, network {network!r})"
+        )
     try:
         config = config_from_dict(_NETWORKS[network][0], description.get("config"))
     except ValueError as error:
@@ -151,19 +156,24 @@ def read_description(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
 def _read(path: Path, wanted: str) -> tuple[Any, Any, dict[str, Any]]:
     from orbax.checkpoint import v1 as ocp
 
+    path = path.absolute()  # Orbax wants it so
     network, config, metadata = read_description(path)
     if network != wanted:
         raise CheckpointError(f"{path}: holds a {network}, not a {wanted}")
     target = abstract_params(network, config)
     try:
-        stored = ocp.metadata(path / "params").metadata
+        stored = ocp.metadata(str(path / "params")).metadata
         problems = mismatches(target, stored)
         if not problems:
             sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-            described = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), target)
-            return config, ocp.load(path / "params", described), metadata
+            described = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), target
+            )
+            return config, ocp.load(str(path / "params"), described), metadata
     except Exception as error:  # Orbax and its storage layer raise many kinds
-        raise CheckpointError(f"{path}: the parameters can't be read: {str(error).splitlines()[0] if str(error) else error!r}") from error
+        raise CheckpointError(
+            f"{path}: the parameters can't be read: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error
     raise CheckpointError(f"{path}: the parameters do not fit config.json: {_summary(problems)}")
 
 
@@ -174,7 +184,9 @@ def _summary(problems: list[str], limit: int = 8) -> str:
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     if not (path / name).is_file():
-        raise FileNotFoundError(f"{path}: no checkpoint here ({name} is missing); make one with `python -m weights_convert SRC {path}`")
+        raise FileNotFoundError(
+            f"{path}: no checkpoint here ({name} is missing); make one with `python -m weights_convert SRC {path}`"
+        )
     try:
         content = json.loads((path / name).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -11,7 +11,8 @@ from jaxtyping import Float
 class Generator(Protocol):
     """A pretrained generator as a frozen pytree: `params` are leaves, `config` and `fingerprint` are static.
 
-    All methods take one sample; `jax.vmap` makes the batch. What each space looks like is the family's matter: see `jaxedit.generators.stylegan2`.
+    All methods take one sample; `jax.vmap` makes the batch. What each space looks like is the family's matter: see
+    `jaxedit.generators.stylegan2`.
 
     Attributes:
         params: Nested dict of arrays.
@@ -31,7 +32,9 @@ class Generator(Protocol):
         """Computes all style vectors."""
         ...
 
-    def synthesize(self, styles: Any, *, noise: Any = "const", with_features: bool = False, compute_dtype: Any = ...) -> Any:
+    def synthesize(
+        self, styles: Any, *, noise: Any = "const", with_features: bool = False, compute_dtype: Any = ...
+    ) -> Any:
         """Renders style vectors to an image `[height, width, channels]`, float32, about [-1, 1]."""
         ...
 
@@ -44,6 +47,7 @@ def sample_z(seed: int, z_dim: int = 512) -> Float[np.ndarray, " z_dim"]:
         z_dim: Length of the latent.
 
     Returns:
-        `[z_dim]` float32, standard normal. Equal to `np.random.RandomState(seed).randn(1, z_dim)[0]` (`generate.py` of stylegan2-ada-pytorch).
+        `[z_dim]` float32, standard normal. Equal to `np.random.RandomState(seed).randn(1, z_dim)[0]` (`generate.py` of
+        stylegan2-ada-pytorch).
     """
     return np.random.RandomState(seed).randn(z_dim).astype(np.float32)

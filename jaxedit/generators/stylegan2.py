@@ -1,7 +1,8 @@
 """StyleGAN2 (Karras et al., 2020): mapping, style space and skip synthesis as pure functions of one sample.
 
-The spaces: `z` is `[z_dim]`; `w` is `[w_dim]`, or `[num_ws, w_dim]` (w_plus, one row for each group of layers); the styles are one vector per style layer (26 vectors,
-9088 numbers at 1024 px), the affine outputs *before* ToRGB's gain `1 / sqrt(in)` (StyleSpace's convention). `StyleGAN2Config.style_layers` is their table.
+The spaces: `z` is `[z_dim]`; `w` is `[w_dim]`, or `[num_ws, w_dim]` (w_plus, one row for each group of layers); the
+styles are one vector per style layer (26 vectors, 9088 numbers at 1024 px), the affine outputs *before* ToRGB's gain `1
+/ sqrt(in)` (StyleSpace's convention). `StyleGAN2Config.style_layers` is their table.
 """
 
 from __future__ import annotations
@@ -15,17 +16,26 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxedit.nn import Dense, StyleConv, ToRGB, leaky_relu, normalize_second_moment, upsample2d
 
 Params = dict[str, Any]
-Styles = Sequence[Float[Array, " _"]]
+Styles = Sequence[Float[Array | np.ndarray, " _"]]
 Noise = str | Key[Array, ""]
 
 
 class StyleLayer(NamedTuple):
-    """One row of the style table: `name` ("b64.conv0"), `resolution`, `kind` ("conv" or "torgb"), `width` of its style vector, `w_index` it reads."""
+    """One row of the style table.
+
+    Attributes:
+        name: Such as "b64.conv0".
+        resolution: Of its output, in pixels.
+        kind: "conv" or "torgb".
+        width: Length of its style vector.
+        w_index: Row of w_plus that it reads.
+    """
 
     name: str
     resolution: int
@@ -43,7 +53,8 @@ class StyleGAN2Config:
         z_dim: Length of z.
         w_dim: Length of w.
         c_dim: Number of classes; 0 for an unconditional network.
-        channel_base: Channels at resolution r are `min(channel_base // r, channel_max)`. 32768 for config-f, 16384 for config-e.
+        channel_base: Channels at resolution r are `min(channel_base // r, channel_max)`. 32768 for config-f, 16384 for
+            config-e.
         channel_max: See `channel_base`.
         image_channels: 3 for RGB.
         mapping_layers: Depth of the mapping network.
@@ -186,8 +197,9 @@ def init(key: Key[Array, ""], *, config: StyleGAN2Config) -> Params:
         config: The architecture.
 
     Returns:
-        `{"mapping": ..., "synthesis": ...}`, float32, with the values that the official PyTorch network stores (run-time gains not applied) in JAX layouts:
-        convolution kernels HWIO, un-flipped; all affine layers side by side in the order of `config.style_layers`.
+        `{"mapping": ..., "synthesis": ...}`, float32, with the values that the official PyTorch network stores
+        (run-time gains not applied) in JAX layouts: convolution kernels HWIO, un-flipped; all affine layers side by
+        side in the order of `config.style_layers`.
     """
     mapping_key, synthesis_key = jax.random.split(key)
     z, c = jnp.zeros(config.z_dim), jnp.zeros(config.c_dim)
@@ -198,8 +210,8 @@ def init(key: Key[Array, ""], *, config: StyleGAN2Config) -> Params:
 
 def map_latent(
     params: Params,
-    z: Float[Array, " z_dim"],
-    c: Float[Array, " c_dim"] | None = None,
+    z: Float[Array | np.ndarray, " z_dim"],
+    c: Float[Array | np.ndarray, " c_dim"] | None = None,
     *,
     config: StyleGAN2Config,
     truncation_psi: float | Float[Array, ""] = 1.0,
@@ -222,12 +234,18 @@ def map_latent(
         ValueError: A conditional network got no label, or an unconditional one got one.
     """
     if (c is None) == bool(config.c_dim):
-        raise ValueError(f"this network has {config.c_dim} classes, so a label c is {'needed' if config.c_dim else 'not accepted'}")
-    return MappingNetwork(config).apply({"params": params["mapping"]}, z, c, truncation_psi, truncation_cutoff)
+        raise ValueError(
+            f"this network has {config.c_dim} classes, so a label c is {'needed' if config.c_dim else 'not accepted'}"
+        )
+    w: Any = MappingNetwork(config).apply({"params": params["mapping"]}, z, c, truncation_psi, truncation_cutoff)
+    return w
 
 
 def styles(
-    params: Params, w: Float[Array, " w_dim"] | Float[Array, "num_ws w_dim"], *, config: StyleGAN2Config
+    params: Params,
+    w: Float[Array | np.ndarray, " w_dim"] | Float[Array | np.ndarray, "num_ws w_dim"],
+    *,
+    config: StyleGAN2Config,
 ) -> tuple[Float[Array, " _"], ...]:
     """Computes the style vectors of all layers with one matrix product.
 
@@ -239,7 +257,11 @@ def styles(
     Returns:
         One `[width]` float32 vector per row of `config.style_layers`: affine outputs, for ToRGB before its gain.
     """
-    return SynthesisNetwork(config).apply({"params": params["synthesis"]}, w, method="styles")
+    return _apply_synthesis(params, w, config=config, method="styles")
+
+
+def _apply_synthesis(params: Params, *arguments: Any, config: StyleGAN2Config, method: str) -> Any:
+    return SynthesisNetwork(config).apply({"params": params["synthesis"]}, *arguments, method=method)
 
 
 def initial_state(params: Params, *, config: StyleGAN2Config, compute_dtype: Any = jnp.float32) -> SynthesisState:
@@ -248,20 +270,28 @@ def initial_state(params: Params, *, config: StyleGAN2Config, compute_dtype: Any
     Args:
         params: As made by `init`.
         config: The architecture.
-        compute_dtype: float32, or bfloat16 for activations and convolutions (demodulation, noise, bias and skip image stay float32).
+        compute_dtype: float32, or bfloat16 for activations and convolutions (demodulation, noise, bias and skip image
+            stay float32).
 
     Returns:
         A `SynthesisState` at 4 px.
     """
-    return SynthesisNetwork(config).apply({"params": params["synthesis"]}, compute_dtype, method="start")
+    return _apply_synthesis(params, compute_dtype, config=config, method="start")
 
 
 def synthesis_stage(
-    params: Params, state: SynthesisState, style: Float[Array, " width"], *, index: int, config: StyleGAN2Config, noise: Noise = "const"
+    params: Params,
+    state: SynthesisState,
+    style: Float[Array | np.ndarray, " width"],
+    *,
+    index: int,
+    config: StyleGAN2Config,
+    noise: Noise = "const",
 ) -> SynthesisState:
     """Runs one style layer.
 
-    The whole network is this function over all layers in order, so a caller can keep the state before layer `index` and run only what follows.
+    The whole network is this function over all layers in order, so a caller can keep the state before layer `index` and
+    run only what follows.
 
     Args:
         params: As made by `init`.
@@ -274,11 +304,17 @@ def synthesis_stage(
     Returns:
         The next state: a convolution replaces `x`, ToRGB adds to `image`.
     """
-    return SynthesisNetwork(config).apply({"params": params["synthesis"]}, state, style, index, noise, method="stage")
+    return _apply_synthesis(params, state, style, index, noise, config=config, method="stage")
 
 
 def synthesize_from(
-    params: Params, state: SynthesisState, styles: Styles, *, start: int, config: StyleGAN2Config, noise: Noise = "const"
+    params: Params,
+    state: SynthesisState,
+    styles: Styles,
+    *,
+    start: int,
+    config: StyleGAN2Config,
+    noise: Noise = "const",
 ) -> Float[Array, "resolution resolution image_channels"]:
     """Renders the rest of the network from a kept state.
 
@@ -319,8 +355,9 @@ def synthesize(
         compute_dtype: float32 or bfloat16, see `initial_state`.
 
     Returns:
-        The image `[resolution, resolution, image_channels]`, float32, about [-1, 1], not clipped. With features also a dict from layer name to its output: activations
-        `[r, r, channels]` for "b64.conv1", the skip image so far for "b64.torgb".
+        The image `[resolution, resolution, image_channels]`, float32, about [-1, 1], not clipped. With features also a
+        dict from layer name to its output: activations `[r, r, channels]` for "b64.conv1", the skip image so far for
+        "b64.torgb".
     """
     state = initial_state(params, config=config, compute_dtype=compute_dtype)
     features = {}
@@ -351,5 +388,10 @@ class StyleGAN2Generator:
     def synthesize(self, styles, *, noise="const", with_features=False, compute_dtype=jnp.float32):
         """See `synthesize`."""
         return synthesize(
-            self.params, styles, config=self.config, noise=noise, with_features=with_features, compute_dtype=compute_dtype
+            self.params,
+            styles,
+            config=self.config,
+            noise=noise,
+            with_features=with_features,
+            compute_dtype=compute_dtype,
         )

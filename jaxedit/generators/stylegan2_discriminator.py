@@ -55,7 +55,7 @@ class DiscriminatorConfig:
 
 def minibatch_stddev(
     x: Float[Array, "batch height width channels"], *, group_size: int | None, num_channels: int
-) -> Float[Array, "batch height width channels+num_channels"]:
+) -> Float[Array, "batch height width channels+{num_channels}"]:
     """Appends the standard deviation over groups of samples as feature maps. Sees the whole batch by design.
 
     Args:
@@ -64,7 +64,8 @@ def minibatch_stddev(
         num_channels: Maps to append; `channels` has to be a multiple of it.
 
     Returns:
-        `[batch, height, width, channels + num_channels]`. Equal to `MinibatchStdLayer` of stylegan2-ada-pytorch: samples n and n + batch / group_size, ... form a group.
+        `[batch, height, width, channels + num_channels]`. Equal to `MinibatchStdLayer` of stylegan2-ada-pytorch:
+        samples n and n + batch / group_size, ... form a group.
 
     Raises:
         ValueError: The batch is not a multiple of the group.
@@ -82,7 +83,8 @@ def minibatch_stddev(
 
 
 class DiscriminatorConv(nn.Module):
-    """Convolution with equalised learning rate on a batch: 3x3 or 1x1, optional halving, then bias, leaky ReLU and clamp.
+    """Convolution with equalised learning rate on a batch: 3x3 or 1x1, optional halving, then bias, leaky ReLU and
+    clamp.
 
     Equal to `Conv2dLayer` of stylegan2-ada-pytorch; `bias=False` makes its linear skip.
     """
@@ -175,7 +177,9 @@ class DiscriminatorNetwork(nn.Module):
         if not config.c_dim:
             return x[:, 0]
         mapping = LabelMapping(config, name="mapping")
-        label = nn.vmap(lambda module, row: module(row), variable_axes={"params": None}, split_rngs={"params": False})(mapping, c)
+        label = nn.vmap(lambda module, row: module(row), variable_axes={"params": None}, split_rngs={"params": False})(
+            mapping, c
+        )
         return jnp.sum(x * label, axis=1) * x.shape[1] ** -0.5
 
 
@@ -187,11 +191,13 @@ def init(key: Key[Array, ""], *, config: DiscriminatorConfig) -> Params:
         config: The architecture.
 
     Returns:
-        A nested dict, float32, with the values that the official PyTorch network stores; rows of `b4/fc` are in height, width, channel order.
+        A nested dict, float32, with the values that the official PyTorch network stores; rows of `b4/fc` are in height,
+        width, channel order.
     """
     size = config.resolution
     images = jnp.zeros((1, size, size, config.image_channels))
-    return DiscriminatorNetwork(config).init(key, images, jnp.zeros((1, config.c_dim)))["params"]
+    variables: Any = DiscriminatorNetwork(config).init(key, images, jnp.zeros((1, config.c_dim)))
+    return variables["params"]
 
 
 def discriminate(
@@ -216,7 +222,9 @@ def discriminate(
         ValueError: The batch is not a multiple of the group, or a label is missing or not accepted.
     """
     if (c is None) == bool(config.c_dim):
-        raise ValueError(f"this network has {config.c_dim} classes, so labels c are {'needed' if config.c_dim else 'not accepted'}")
+        raise ValueError(
+            f"this network has {config.c_dim} classes, so labels c are {'needed' if config.c_dim else 'not accepted'}"
+        )
     return DiscriminatorNetwork(config).apply({"params": params}, images, c)  # pyright: ignore[reportReturnType]
 
 

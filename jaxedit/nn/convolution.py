@@ -1,9 +1,10 @@
 """The one two-dimensional convolution of the library.
 
-XLA's CPU backend serves only plain correlations quickly. It loses the fast path where a kernel is reversed inside a loop (every
-input gradient in `lax.scan` or `lax.while_loop`) and where the input is dilated (every up-sampling convolution). So the convolution is a
-bilinear primitive of its own: the derivative of a convolution is again this primitive, and each platform lowers it in the form that
-it is fast at. `grad`, `jvp`, `vmap`, `linearize` and their nestings all work.
+XLA's CPU backend serves only plain correlations quickly. It loses the fast path where a kernel is reversed inside a
+loop (every input gradient in `lax.scan` or `lax.while_loop`) and where the input is dilated (every up-sampling
+convolution). So the convolution is a bilinear primitive of its own: the derivative of a convolution is again this
+primitive, and each platform lowers it in the form that it is fast at. `grad`, `jvp`, `vmap`, `linearize` and their
+nestings all work.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
+
+from jaxedit.nn.winograd import winograd_conv2d
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -41,10 +45,17 @@ def conv2d(
         input_dilation: `n` puts `n - 1` zeros between neighbouring pixels first, which makes a transposed convolution.
 
     Returns:
-        `[out_height, out_width, out_features]` in the dtype of `x`. Equal to `jax.lax.conv_general_dilated` in NHWC/HWIO.
+        `[out_height, out_width, out_features]` in the dtype of `x`. Equal to `jax.lax.conv_general_dilated` in
+        NHWC/HWIO.
     """
     precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
-    options = {"padding": padding, "stride": stride, "dilation": input_dilation, "reverse": False, "precision": precision}
+    options = {
+        "padding": padding,
+        "stride": stride,
+        "dilation": input_dilation,
+        "reverse": False,
+        "precision": precision,
+    }
     return _conv_p.bind(x[None], kernel, **options)[0]
 
 
@@ -52,7 +63,9 @@ def _orient(kernel: Array, reverse: bool) -> Array:
     return kernel[::-1, ::-1].transpose(0, 1, 3, 2) if reverse else kernel
 
 
-def _plain(x: Array, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any) -> Array:
+def _plain(
+    x: Array, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any
+) -> Array:
     """The form that every platform has, and the oracle of the others."""
     return lax.conv_general_dilated(
         x,
@@ -65,13 +78,24 @@ def _plain(x: Array, kernel: Array, *, padding: Padding, stride: int, dilation: 
     )
 
 
-def _cpu(x: Array, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any) -> Array:
-    """Keeps XLA from folding the reversal into the window, and splits a transposed 3x3 convolution into its four phases."""
+def _cpu(
+    x: Array, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any
+) -> Array:
+    """Winograd where it pays; a transposed 3x3 convolution in its four phases; no reversal left for XLA to fold."""
+    if precision is None and stride == dilation == 1 and padding == ((1, 1), (1, 1)) and _winograd_pays(x, kernel):
+        return winograd_conv2d(x, kernel, reverse=reverse)
     if reverse:
         kernel = lax.optimization_barrier(_orient(kernel, True))
     if dilation == 2 and stride == 1 and kernel.shape[:2] == (3, 3) and padding == ((2, 2), (2, 2)):
         return _transposed_3x3_in_phases(x, kernel, precision)
     return _plain(x, kernel, padding=padding, stride=stride, dilation=dilation, reverse=False, precision=precision)
+
+
+def _winograd_pays(x: Array, kernel: Array) -> bool:
+    """Measured: from 256 channels on, with enough pixels to make up for transforming the kernel and for compiling."""
+    batch, height, width, _ = x.shape
+    whole_tiles = height % 4 == width % 4 == 0 and batch * height * width >= 2048
+    return x.dtype == jnp.float32 and kernel.shape[:2] == (3, 3) and min(kernel.shape[2:]) >= 256 and whole_tiles
 
 
 def _transposed_3x3_in_phases(x: Array, kernel: Array, precision: Any) -> Array:
@@ -106,14 +130,30 @@ def _interleave(even: Array, odd: Array, *, axis: int) -> Array:
     return lax.slice_in_dim(pairs.reshape(shape), 0, shape[axis] - 1, axis=axis)
 
 
-def _input_transpose(cotangent: Array, x: Any, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any):
+def _input_transpose(
+    cotangent: Array,
+    x: Any,
+    kernel: Array,
+    *,
+    padding: Padding,
+    stride: int,
+    dilation: int,
+    reverse: bool,
+    precision: Any,
+):
     sizes, taps = x.aval.shape[1:3], kernel.shape[:2]
     transposed = tuple(
         (k - 1 - low, (size - 1) * dilation - (out - 1) * stride + low)
         for k, low, size, out in zip(taps, (padding[0][0], padding[1][0]), sizes, cotangent.shape[1:3], strict=True)
     )
     return _conv_p.bind(
-        cotangent, kernel, padding=transposed, stride=dilation, dilation=stride, reverse=not reverse, precision=precision
+        cotangent,
+        kernel,
+        padding=transposed,
+        stride=dilation,
+        dilation=stride,
+        reverse=not reverse,
+        precision=precision,
     )
 
 
@@ -134,7 +174,7 @@ def _batch(arguments, axes, **options):
 
 def _abstract(x, kernel, **options):
     out = jax.eval_shape(functools.partial(_plain, **options), x, kernel)
-    return jax.core.ShapedArray(out.shape, out.dtype)
+    return ShapedArray(out.shape, out.dtype)
 
 
 _conv_p = Primitive("jaxedit_conv2d")

@@ -10,7 +10,14 @@ from jaxtyping import Array, Float
 
 
 def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Leaky ReLU with slope 0.2, times sqrt(2) so that the variance stays: `bias_act(x, act="lrelu")` of stylegan2-ada-pytorch. Any float dtype."""
+    """Leaky ReLU with slope 0.2, times sqrt(2) so that the variance stays.
+
+    Args:
+        x: Any shape, any float dtype.
+
+    Returns:
+        Shape and dtype of `x`. Equal to `bias_act(x, act="lrelu")` of stylegan2-ada-pytorch.
+    """
     return jax.nn.leaky_relu(x, 0.2) * 2**0.5
 
 
@@ -20,9 +27,11 @@ def normalize_second_moment(x: Float[Array, " features"]) -> Float[Array, " feat
 
 
 class Dense(nn.Module):
-    """Fully connected layer `x @ kernel * (lr_multiplier / sqrt(in)) + bias * lr_multiplier`, as `FullyConnectedLayer` of stylegan2-ada-pytorch.
+    """Fully connected layer `x @ kernel * (lr_multiplier / sqrt(in)) + bias * lr_multiplier`, as `FullyConnectedLayer`
+    of stylegan2-ada-pytorch.
 
-    Parameters: kernel `[in, features]`, normal with deviation `1 / lr_multiplier`; bias `[features]`, constant `bias_init` (before the multiplier).
+    Parameters: kernel `[in, features]`, normal with deviation `1 / lr_multiplier`; bias `[features]`, constant
+    `bias_init` (before the multiplier).
     """
 
     features: int

@@ -1,7 +1,8 @@
 """Modulated convolution and the layers of StyleGAN2 that are built on it.
 
-The style scales the activations and the demodulation scales the result, so that the kernel is shared by all samples of a batch. This
-equals convolving with a kernel of its own per sample (StyleGAN2 paper, section 2.2) up to rounding, and never gives a kernel a batch axis.
+The style scales the activations and the demodulation scales the result, so that the kernel is shared by all samples of
+a batch. This equals convolving with a kernel of its own per sample (StyleGAN2 paper, section 2.2) up to rounding, and
+never gives a kernel a batch axis.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def modulated_conv2d(
     *,
     up: bool = False,
 ) -> tuple[Float[Array, "out_height out_width out_features"], Float[Array, " out_features"]]:
-    """Convolves with input channels scaled by the style; returns the result and the demodulation factors it still has to be multiplied by.
+    """Convolves with input channels scaled by the style; returns the result and the demodulation factors it still has
+    to be multiplied by.
 
     Args:
         x: `[height, width, in_features]` in the compute dtype.
@@ -35,9 +37,10 @@ def modulated_conv2d(
         up: Whether the convolution doubles the size.
 
     Returns:
-        The convolution in the dtype of `x`, and `rsqrt(sum((kernel * style)**2) + 1e-8)` as `[out_features]` float32. The caller multiplies, because the
-        product then fuses with noise, bias and activation. Equal to `modulated_conv2d` of stylegan2-ada-pytorch, whose epsilon is added
-        to the same un-scaled weights; TensorFlow's and rosinality's differ by 5e-9 relative at ordinary styles.
+        The convolution in the dtype of `x`, and `rsqrt(sum((kernel * style)**2) + 1e-8)` as `[out_features]` float32.
+        The caller multiplies, because the product then fuses with noise, bias and activation. Equal to
+        `modulated_conv2d` of stylegan2-ada-pytorch, whose epsilon is added to the same un-scaled weights; TensorFlow's
+        and rosinality's differ by 5e-9 relative at ordinary styles.
     """
     energy = jnp.einsum("hwio,hwio->io", kernel, kernel)
     demodulation = lax.rsqrt(jnp.square(style) @ energy + 1e-8)
@@ -62,7 +65,8 @@ class StyleConv(nn.Module):
     def __call__(
         self, x: Float[Array, "height width in_features"], style: Float[Array, " in_features"], noise: Noise
     ) -> Float[Array, "resolution resolution features"]:
-        """Maps `[height, width, in_features]` to `[resolution, resolution, features]` in the dtype of `x`; noise and bias are added in float32.
+        """Maps `[height, width, in_features]` to `[resolution, resolution, features]` in the dtype of `x`; noise and
+        bias are added in float32.
 
         Args:
             x: Activations, compute dtype.
@@ -85,7 +89,10 @@ class StyleConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """A modulated 1x1 convolution to image channels, without demodulation. Equal to `ToRGBLayer` of stylegan2-ada-pytorch."""
+    """A modulated 1x1 convolution to image channels, without demodulation.
+
+    Equal to `ToRGBLayer` of stylegan2-ada-pytorch without its affine layer.
+    """
 
     features: int
     clamp: float | None
@@ -94,7 +101,7 @@ class ToRGB(nn.Module):
     def __call__(
         self, x: Float[Array, "height width in_features"], style: Float[Array, " in_features"]
     ) -> Float[Array, "height width features"]:
-        """Maps activations in the compute dtype and an un-gained `[in_features]` float32 style to a float32 image contribution."""
+        """Maps activations (compute dtype) and an un-gained `[in_features]` float32 style to a float32 contribution."""
         kernel = self.param("kernel", nn.initializers.normal(1.0), (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         weight = kernel * (style * x.shape[-1] ** -0.5)[:, None]
