@@ -1,0 +1,110 @@
+"""Images: floats about [-1, 1] to 8 bits and back, sheets of many images, PNG files."""
+
+import os
+from collections.abc import Iterable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+from PIL import Image
+
+from jaxedit.atomic import replacing
+
+
+def to_uint8(image: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
+    """Converts images of any float type to 8 bits: `floor(clip(127.5 x + 128, 0, 255))`, so -1 is 0 and 1 is 255.
+
+    Equals what NVIDIA's `generate.py` writes (stylegan2, stylegan2-ada-pytorch).
+
+    Args:
+        image: floats about [-1, 1]; values outside are clipped.
+
+    Returns:
+        The same shape, uint8.
+    """
+    levels = 127.5 * image.astype(jnp.float32) + 128.0
+    return jnp.floor(jnp.clip(levels, 0.0, 255.0)).astype(jnp.uint8)
+
+
+def from_uint8(image: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Converts 8-bit images to float32 in [-1, 1] (`x / 127.5 - 1`); `to_uint8` gives the same bytes back."""
+    return image.astype(jnp.float32) / 127.5 - 1.0
+
+
+def image_grid(
+    images: Iterable[UInt8[np.ndarray, "height width channels"]], *, columns: int, rows: int, max_side: int = 8192
+) -> UInt8[np.ndarray, "grid_height grid_width channels"]:
+    """Lays images out row by row on one sheet, as NVIDIA's `layout_grid` does, shrinking them where needed.
+
+    Takes the images one at a time, so only the sheet itself is held in memory.
+
+    Args:
+        images: uint8 images of one shape, at most `rows * columns`; places left over stay black.
+        columns: images per row.
+        rows: number of rows.
+        max_side: longest side of the sheet in pixels; images are shrunk by an area filter to stay within it.
+
+    Returns:
+        The sheet: `rows * h` by `columns * w` pixels for tiles of h by w.
+
+    Raises:
+        ValueError: no images, more images than places, images of different shapes, or more places than pixels.
+    """
+    sheet, shape, tile = None, None, (0, 0)
+    for index, image in enumerate(images):
+        if index >= rows * columns:
+            raise ValueError(f"more than {rows * columns} images for a sheet of {columns} x {rows}")
+        if sheet is None:
+            shape = image.shape
+            tile = _tile_size(shape[0], shape[1], columns, rows, max_side)
+            sheet = np.zeros((rows * tile[0], columns * tile[1], shape[2]), np.uint8)
+        if image.shape != shape:
+            raise ValueError(f"image {index} of the sheet has shape {image.shape}, the first one {shape}")
+        top, left = index // columns * tile[0], index % columns * tile[1]
+        sheet[top : top + tile[0], left : left + tile[1]] = _shrink(image, tile)
+    if sheet is None:
+        raise ValueError("a sheet needs at least one image")
+    return sheet
+
+
+def _tile_size(height: int, width: int, columns: int, rows: int, max_side: int) -> tuple[int, int]:
+    scale = min(1.0, max_side / (rows * height), max_side / (columns * width))
+    tile = int(height * scale), int(width * scale)
+    if min(tile) < 1:
+        raise ValueError(f"{columns} x {rows} images do not fit on a sheet of {max_side} pixels")
+    return tile
+
+
+def _shrink(image: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
+    if image.shape[:2] == tile:
+        return image
+    picture = _as_picture(image).resize((tile[1], tile[0]), Image.Resampling.BOX)
+    return np.asarray(picture).reshape(*tile, image.shape[2])
+
+
+def _as_picture(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+
+
+def save_png(path: str | os.PathLike, image: UInt8[np.ndarray, "height width channels"]) -> None:
+    """Writes one uint8 image (1, 3 or 4 channels) as a PNG file; a file of that name is replaced.
+
+    The file appears under its name only once it is complete.
+
+    Raises:
+        OSError: the file cannot be written; nothing is left behind.
+    """
+    with replacing(path) as partial:
+        # Fast compression: files are a few percent larger and written several times sooner.
+        _as_picture(image).save(partial, format="PNG", compress_level=1)
+
+
+def read_png(path: str | os.PathLike) -> UInt8[np.ndarray, "height width channels"]:
+    """Reads a PNG file written by `save_png`, uint8.
+
+    Raises:
+        OSError: no such file, or not an image.
+    """
+    with Image.open(path) as picture:
+        image = np.asarray(picture)
+    return image if image.ndim == 3 else image[:, :, None]

@@ -1,0 +1,74 @@
+"""What `jaxedit info` prints about checkpoints and direction files."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxedit import checkpoints, cli
+from jaxedit.directions.files import read_own
+from jaxedit.generators.stylegan2 import StyleGAN2Config
+from jaxedit.spaces import Direction
+
+
+def describe(path: Path) -> str:
+    """Describes a checkpoint directory (network, configuration, source, layer table) or a direction file.
+
+    The parameters of a checkpoint are not read.
+
+    Raises:
+        FileNotFoundError: No such path, or a directory that is no checkpoint.
+        ValueError: Damaged, or another kind of file.
+    """
+    if path.is_dir():
+        return _describe_checkpoint(path)
+    direction = read_own(path)
+    return _describe_arrays(cli.read_arrays(path)) if direction is None else _describe_direction(direction)
+
+
+def _describe_checkpoint(path: Path) -> str:
+    network, config, metadata = checkpoints.read_description(path)
+    sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(checkpoints.abstract_params(network, config))]
+    lines = [f"stylegan2 {network}, {config.resolution} px, {sum(sizes):,} parameters in {len(sizes)} arrays"]
+    lines += ["", "source"]
+    lines += [f"  {key}: {_one_line(value)}" for key, value in metadata.items()]
+    lines += ["", "configuration"]
+    lines += [f"  {field.name}: {getattr(config, field.name)}" for field in dataclasses.fields(config)]
+    if isinstance(config, StyleGAN2Config):
+        total = sum(layer.width for layer in config.style_layers)
+        lines += ["", f"W+ has {config.num_ws} rows of {config.w_dim}; the style space S has {total} numbers:"]
+        lines += ["  layer  name          px     kind   width  row of W+"]
+        lines += [
+            f"  {index:5}  {layer.name:12}  {layer.resolution:4}   {layer.kind:5}  {layer.width:5}  {layer.w_index:9}"
+            for index, layer in enumerate(config.style_layers)
+        ]
+    return "\n".join(lines)
+
+
+def _describe_direction(direction: Direction) -> str:
+    layers = "all" if direction.layers is None else ", ".join(str(layer) for layer in direction.layers)
+    return "\n".join(
+        [
+            f"direction {_one_line(direction.name)}",
+            f"  space: {direction.space}",
+            f"  shape: {np.shape(direction.vector)}, length {np.linalg.norm(np.asarray(direction.vector)):.6g}",
+            f"  unit: {direction.unit:g}",
+            f"  layers: {layers}",
+            f"  source: {direction.source or 'not recorded'}",
+        ]
+    )
+
+
+def _describe_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    lines = [f"{len(arrays)} array(s); space, unit and source are not recorded in the file"]
+    for name, array in arrays.items():
+        length = f", length {np.linalg.norm(array):.6g}" if array.dtype.kind == "f" else ""
+        lines.append(f"  {_one_line(name) or 'array'}: shape {array.shape}, {array.dtype}{length}")
+    return "\n".join(lines)
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())
