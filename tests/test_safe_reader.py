@@ -1,0 +1,170 @@
+"""The safe reader: what it reads it reads exactly, and what it does not know it refuses."""
+
+import argparse
+import copyreg
+import pickle
+import struct
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import official_pickles as pickles
+import pytest
+from official_pickles import Tensor
+
+from weights_convert import ConversionError, read_tensors
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "stream"])
+@pytest.mark.parametrize("dtype", [name for name in pickles.STORAGES if name != "uint16"])
+def test_every_storage_type_keeps_its_numbers(tmp_path: Path, dtype: str, legacy: bool) -> None:
+    """Protects: the table of storage types and both containers."""
+    array = (np.arange(-6, 6).reshape(3, 4) % 100).astype(dtype)
+    read = read_tensors(pickles.torch_save(tmp_path / "x.pt", {"x": Tensor(array)}, legacy=legacy))["x"]
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
+
+
+def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
+    """Protects: bfloat16, which numpy does not have, is widened and not misread as integers."""
+    values = np.array([1, -2.5, 0.15625, 3e38], np.float32)
+    bits = (values.view(np.uint32) >> 16).astype(np.uint16)
+    read = read_tensors(pickles.torch_save(tmp_path / "x.pt", Tensor(bits)))
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read.view(np.uint32) >> 16, bits)
+    np.testing.assert_allclose(read, values, rtol=2**-7)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "stream"])
+def test_strides_and_offsets(tmp_path: Path, legacy: bool) -> None:
+    """Protects: transposed, sliced, broadcast-free views and storages shared by several tensors."""
+    base = np.arange(24, dtype=np.float32)
+    whole = Tensor(base)
+    column = Tensor(base, strides=(4,), offset=1, shape=(6,))
+    transposed = Tensor(base, strides=(1, 6), shape=(6, 4))
+    column.storage = transposed.storage = whole.storage
+    content = [whole, column, transposed, Tensor(np.float32(7)), Tensor(np.zeros((0, 3), np.float32))]
+    read = read_tensors(pickles.torch_save(tmp_path / "x.pt", content, legacy=legacy))
+    np.testing.assert_array_equal(read[1], base[1::4])
+    np.testing.assert_array_equal(read[2], base.reshape(4, 6).T)
+    assert read[3] == 7 and read[3].shape == () and read[4].shape == (0, 3)
+    assert all(array.flags.c_contiguous and array.flags.owndata for array in read[1:3])
+
+
+def test_containers_and_objects(tmp_path: Path) -> None:
+    """Protects: what training checkpoints hold beside tensors arrives as plain data."""
+    content = OrderedDict(
+        a=[1, (2.5, None, True)], args=argparse.Namespace(size=256, path="x"), names={"u", "v"}, big=2**70
+    )
+    read = read_tensors(pickles.torch_save(tmp_path / "x.pt", content))
+    assert read == {"a": [1, (2.5, None, True)], "args": {"size": 256, "path": "x"}, "names": {"u", "v"}, "big": 2**70}
+    assert type(read) is dict
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_numpy_in_pickles(tmp_path: Path, protocol: int) -> None:
+    """Protects: numpy arrays of every pickle protocol, big-endian and Fortran order among them."""
+    arrays = [
+        np.arange(6, dtype=">i4"),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.float32(0.5),
+        np.array([True]),
+    ]
+    read = read_tensors(write(tmp_path / "x.pkl", pickle.dumps(arrays, protocol=protocol)))
+    for one, other in zip(read, arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == np.asarray(other).dtype.newbyteorder("=")
+
+
+def test_real_direction_files(fixtures: Path) -> None:
+    """Protects: files written by real PyTorch versions, both containers."""
+    shapes = {"age": (1, 512), "smile": (1, 512), "pose": (1, 18, 512)}
+    for name, shape in shapes.items():
+        direction = read_tensors(fixtures / "e4e" / f"{name}.pt")
+        assert direction.shape == shape and np.isfinite(direction).all() and np.ptp(direction) > 0
+    components = read_tensors(fixtures / "e4e" / "ffhq_pca.pt")
+    assert components["comp"].shape == (80, 1, 512)
+    products = components["comp"][:, 0] @ components["comp"][:, 0].T
+    np.testing.assert_allclose(products, np.eye(80), atol=1e-4)
+    assert components["std"][0] > components["std"][-1] > 0
+
+
+@pytest.mark.parametrize("name, widths", [("alex", [64, 192, 384, 256, 256]), ("vgg", [64, 128, 256, 512, 512])])
+def test_real_legacy_streams(fixtures: Path, name: str, widths: list[int]) -> None:
+    """Protects: real files of PyTorch's old stream."""
+    heads = read_tensors(fixtures / "lpips" / f"{name}.pth")
+    assert [heads[f"lin{i}.model.1.weight"].shape for i in range(5)] == [(1, width, 1, 1) for width in widths]
+    assert all((head >= 0).all() and head.any() for head in heads.values())
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+DICT = b"ccollections\nOrderedDict\n"
+NAMESPACE = b"cargparse\nNamespace\n"
+REFUSED = {
+    "an unknown name": (b"\x80\x02cos\nsystem\n.", "os.system"),
+    "a name with dots": (b"\x80\x04" + text("collections") + text("OrderedDict.clear") + b"\x93.", "OrderedDict.clear"),
+    "an extension code": (b"\x80\x02\x82\xf0.", "opcode"),
+    "an unknown persistent id": (b"\x80\x02" + text("x") + b"Q.", "outside itself"),
+    "a text persistent id": (b"\x80\x02Px\n.", "opcode"),
+    "a call of data": (b"\x80\x02])R.", "not a known function"),
+    "a call of a class that is only mentioned": (b"\x80\x02cnumpy\nndarray\n)R.", "not a known function"),
+    "arguments that do not fit": (b"\x80\x02" + DICT + b"K\x05\x85R.", "malformed"),
+    "an object with keywords": (b"\x80\x04" + DICT + b")}" + text("x") + b"K\x01s\x92.", "keywords"),
+    "attributes of a name": (b"\x80\x02" + DICT + b"}" + text("call") + b"Nsb.", "attributes"),
+    "slots of an object": (b"\x80\x02" + NAMESPACE + b")\x81N}" + text("kind") + b"Ns\x86b.", "state"),
+    "a second state": (b"\x80\x02" + NAMESPACE + b")\x81" + 2 * (b"}" + text("a") + b"Nsb") + b".", "state"),
+    "items of an object": (b"\x80\x02" + NAMESPACE + b")\x81" + text("a") + b"Ns.", "malformed"),
+    "a tuple as a key": (b"\x80\x02})Ns.", "key"),
+    "an object array": (pickle.dumps(np.array([{}], object), protocol=4), "Python objects"),
+    "a structured array": (pickle.dumps(np.zeros(2, "f4,i4"), protocol=4), "data type"),
+    "a text array": (pickle.dumps(np.array(["abc"]), protocol=4), "data type"),
+    "an endless list": (b"\x80\x02]q\x00h\x00a.", "levels"),
+    "an empty stack": (b"\x80\x020.", "malformed"),
+    "no end": (b"\x80\x02]", "truncated"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(tmp_path: Path, case: str) -> None:
+    """Protects: each way a pickle can ask for more than data ends in one line that names the file."""
+    content, message = REFUSED[case]
+    path = write(tmp_path / "x.pt", content)
+    with pytest.raises(ConversionError, match=message) as error:
+        read_tensors(path)
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_extension_registry_is_not_consulted(tmp_path: Path) -> None:
+    """Protects: names that other libraries registered as extension codes stay out of reach."""
+    copyreg.add_extension("os", "system", 0xF1)
+    try:
+        with pytest.raises(ConversionError):
+            read_tensors(write(tmp_path / "x.pt", b"\x80\x02\x82\xf1X\x04\x00\x00\x00true\x85R."))
+    finally:
+        copyreg.remove_extension("os", "system", 0xF1)
+
+
+def test_messages_have_no_control_characters(tmp_path: Path) -> None:
+    """Protects: a file cannot write escape sequences or more lines to the terminal."""
+    name = "\x1b[2J\nerror: all is well" + "x" * 5000
+    with pytest.raises(ConversionError) as error:
+        read_tensors(write(tmp_path / "x.pt", b"\x80\x04" + text("os") + text(name) + b"\x93."))
+    message = str(error.value).removeprefix(str(tmp_path))
+    assert message.isprintable() and len(message) < 1000
+
+
+def test_reading_leaves_no_trace(tmp_path: Path) -> None:
+    """Protects: repeated reading gives independent arrays, and the file can be removed afterwards."""
+    path = pickles.torch_save(tmp_path / "x.pt", Tensor(np.zeros(4, np.float32)))
+    one, other = read_tensors(path), read_tensors(path)
+    path.unlink()
+    one += 1
+    np.testing.assert_array_equal(other, np.zeros(4))

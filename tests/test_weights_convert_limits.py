@@ -1,0 +1,121 @@
+"""Files that attack memory or time, read in a process of its own under the operating system's limits."""
+
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import official_formats as official
+import official_pickles as pickles
+import pytest
+from official_pickles import Tensor
+from test_weights_convert_hostile import EMPTY_FOLDER, plain, rewritten, text
+
+
+def tuple_bomb() -> bytes:
+    """A dict key whose hash takes 2^60 steps."""
+    return b"\x80\x02})" + b"2\x86" * 60 + b"Ns."
+
+
+def list_bomb() -> bytes:
+    """Lists of the same list: 2^64 values when walked."""
+    return b"\x80\x02]" + b"".join(b"q\x00](h\x00h\x00e" for _ in range(64)) + b"."
+
+
+def shared_stream() -> bytes:
+    """One nested stream that is asked for again and again."""
+    stream = pickles.stream_bytes([None] * 20_000)
+    call = b"ctorch.storage\n_load_from_bytes\nh\x00\x85R0"
+    return b"\x80\x04B" + struct.pack("<I", len(stream)) + stream + b"q\x00" + call * 20_000 + b"."
+
+
+def aliased_storage() -> bytes:
+    """One storage of 16 MB under a thousand tensors."""
+    whole = Tensor(np.zeros(1 << 22, np.float32))
+    tensors = [Tensor(np.zeros(0, np.float32), strides=(1,), shape=(1 << 22,)) for _ in range(1000)]
+    for tensor in tensors:
+        tensor.storage = whole.storage
+    return pickles.zip_bytes(tensors)
+
+
+def shared_modules() -> bytes:
+    """Modules that all hold the same modules: 100^8 when walked."""
+    module: Any = official.Module("Layer")
+    for _ in range(8):
+        parent = official.Module("Layer")
+        parent.state["_modules"].update({str(i): module for i in range(100)})
+        module = parent
+    module.name = "Generator"
+    return plain({"G_ema": module})
+
+
+def copied_list() -> bytes:
+    """A large list that a function of the allow-list is asked to copy again and again."""
+    items = b"](" + (text("a") + b"N\x86") * 1 + b"2" * 400_000 + b"e"
+    return b"\x80\x02" + items + b"q\x00" + b"ccollections\nOrderedDict\nh\x00\x85R0" * 20_000 + b"."
+
+
+ATTACKS: dict[str, Callable[[], bytes]] = {
+    "memo index": lambda: b"\x80\x02Nr\xff\xff\xff\xff.",
+    "byte string of 2^62": lambda: b"\x80\x04\x8e" + struct.pack("<Q", 1 << 62) + b".",
+    "text of 2^62": lambda: b"\x80\x04\x8d" + struct.pack("<Q", 1 << 62) + b".",
+    "frame of 2^62": lambda: b"\x80\x04\x95" + struct.pack("<Q", 1 << 62) + b"N.",
+    "integer of 2^31 bytes": lambda: b"\x80\x02\x8b\xff\xff\xff\x7f" + bytes(1000) + b".",
+    "20 million opcodes": lambda: b"\x80\x02" + b"N0" * 10_000_000 + b"N.",
+    "20 million marks": lambda: b"\x80\x02" + b"(" * 20_000_000 + b".",
+    "a million nested lists": lambda: b"\x80\x02" + b"]" * 1_000_000 + b"a" * 999_999 + b".",
+    "colliding keys": lambda: b"\x80\x02}(" + b"".join(long(k * (2**61 - 1)) + b"N" for k in range(50_000)) + b"u.",
+    "tuple bomb": tuple_bomb,
+    "list bomb": list_bomb,
+    "shared stream": shared_stream,
+    "aliased storage": aliased_storage,
+    "copied list": copied_list,
+    "shared modules": shared_modules,
+    "compressed archive": lambda: rewritten(
+        pickles.zip_bytes({}), {"archive/data.pkl": bytes(1 << 28)}, zipfile.ZIP_DEFLATED
+    ),
+    "a directory of many members": lambda: zip_directory(300_000),
+}
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+from weights_convert import read_tensors
+from weights_convert.__main__ import main
+code = main(sys.argv[1:])
+try:
+    read_tensors(sys.argv[1])
+except ValueError:
+    pass
+sys.exit(code)
+"""
+
+
+def long(value: int) -> bytes:
+    content = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
+    return b"\x8a" + bytes([len(content)]) + content
+
+
+def zip_directory(count: int) -> bytes:
+    """An archive whose directory has many members that all are the same few bytes."""
+    entry = b"PK\x01\x02" + bytes(6) + bytes(18) + struct.pack("<H", 8) + bytes(16)
+    directory = b"".join(entry + f"{i:08d}".encode() for i in range(count))
+    end = b"PK\x05\x06" + bytes(4) + struct.pack("<HHIIH", 65535, 65535, len(directory), 30, 0)
+    return b"PK\x03\x04" + bytes(26) + directory + end
+
+
+@pytest.mark.parametrize("case", ATTACKS)
+def test_attacks_on_memory_and_time(tmp_path: Path, case: str) -> None:
+    """Protects: in a process of its own, limited to 2 GiB and 10 s, the command ends with its one line."""
+    pytest.importorskip("resource", reason="limits of the operating system")
+    source = tmp_path / "source"
+    source.write_bytes(ATTACKS[case]())
+    command = [sys.executable, "-c", LIMITED, str(source), str(tmp_path / "destination")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 1 and not result.stdout, result.stderr[-2000:]
+    assert result.stderr.startswith(f"error: {source}: ") and result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == EMPTY_FOLDER

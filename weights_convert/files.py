@@ -1,0 +1,153 @@
+"""Opening a file: which container it is, and the object inside, without executing anything.
+
+Three containers: the zip archive of `torch.save`, the older stream of `torch.save`, and a plain pickle (NVIDIA's, whose
+PyTorch tensors are themselves pickled as nested streams of the second kind). The content decides, never the name.
+"""
+
+import hashlib
+import mmap
+import os
+import re
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from weights_convert.errors import ConversionError
+from weights_convert.tensors import NumpyArray, NumpyDtype, Storage, Tensor, numpy_scalar, numpy_tensor
+from weights_convert.torch_files import MAGIC, STORAGES, read_stream, read_zip
+from weights_convert.unpickle import Allowed, Budget, Record, load, record
+
+_PICKLE_START = re.compile(rb"[\x80(c\])}]")
+
+
+def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
+    """The container's name ("torch-zip", "torch-stream" or "pickle") and the object a checkpoint file holds.
+
+    The object is made of dicts, lists, tuples, sets, numbers, text, `Tensor`s (whose bytes stay in the file until
+    `numpy()` copies them) and `Record`s.
+
+    Raises:
+        ConversionError: the file is empty, truncated, of no known format, or asks for anything to be executed.
+        OSError: the file cannot be opened.
+    """
+    data = _map(path)
+    budget = Budget()
+    if data[:4] == b"PK\x03\x04":
+        return "torch-zip", read_zip(data, _allowed(budget), budget)
+    if not _PICKLE_START.match(data):
+        start = bytes(data[:8])
+        raise ConversionError(
+            f"not a checkpoint in a known format (neither a pickle nor a zip archive): it starts with {start!r}"
+        )
+    first, position = load(data, 0, _allowed(budget), budget)
+    if type(first) is int and first == MAGIC:
+        return "torch-stream", read_stream(data, position, _allowed(budget), budget)
+    return "pickle", first
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _map(path: str | os.PathLike[str]) -> memoryview:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise ConversionError("not a file" if not stat.S_ISDIR(status.st_mode) else "a directory, not a file")
+    if not status.st_size:
+        raise ConversionError("the file is empty")
+    with open(path, "rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+# The allow-list: what official files mention, and what of ours stands in for it.
+
+
+def _allowed(budget: Budget, nested: bool = False) -> Allowed:
+    def nested_stream(data: Any) -> Any:
+        if nested or not isinstance(data, bytes | memoryview):
+            raise ConversionError("refused: a nested PyTorch stream inside a nested PyTorch stream")
+        view = memoryview(data)
+        first, position = load(view, 0, _allowed(budget, nested=True), budget)
+        if type(first) is not int or first != MAGIC:
+            raise ConversionError("a nested PyTorch storage does not start with torch.save's number")
+        return read_stream(view, position, _allowed(budget, nested=True), budget)
+
+    return {**_ALLOWED, ("torch.storage", "_load_from_bytes"): nested_stream}
+
+
+def _dict(items: Any = ()) -> dict[str, Any]:
+    if not all(type(item) in (list, tuple) and len(item) == 2 and type(item[0]) is str for item in items):
+        raise TypeError
+    return dict(items)
+
+
+def _set(items: Any = ()) -> set[Any]:
+    if not all(type(item) in (str, int) for item in items):
+        raise TypeError
+    return set(items)
+
+
+def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
+    if type(text) is not str or encoding not in ("latin1", "latin-1", "utf-8"):
+        raise TypeError
+    return text.encode(encoding)
+
+
+def _array(kind: Any, shape: Any, code: Any) -> NumpyArray:
+    return NumpyArray()
+
+
+def _array_from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> Tensor:
+    return numpy_tensor(buffer, dtype, shape, order == "F")
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+    if type(storage) is not Storage:
+        raise ConversionError("a PyTorch tensor without a storage")
+    return Tensor(storage, offset, shape, strides)
+
+
+def _parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
+
+
+def _persistent_object(meta: Any) -> Record:
+    """An ada-pytorch module: its source code is left alone, its attributes become a Record named after its class."""
+    if type(meta) is not dict or type(meta.get("class_name")) is not str or type(meta.get("state")) is not dict:
+        raise ConversionError("a persistent object without a class name and a state")
+    return Record(meta["class_name"], meta["state"])
+
+
+def _size(sizes: Any = ()) -> tuple[Any, ...]:
+    return tuple(sizes)
+
+
+def _device(*names: Any) -> str:
+    return ":".join(str(name) for name in names if type(name) in (str, int))
+
+
+_ALLOWED: dict[tuple[str, str], Callable[..., Any] | None] = {
+    ("collections", "OrderedDict"): _dict,
+    ("dnnlib.util", "EasyDict"): _dict,
+    ("dnnlib", "EasyDict"): _dict,
+    ("builtins", "set"): _set,
+    ("__builtin__", "set"): _set,
+    ("_codecs", "encode"): _encode,
+    ("argparse", "Namespace"): record("argparse.Namespace"),
+    ("dnnlib.tflib.network", "Network"): record("dnnlib.tflib.network.Network"),
+    ("numpy", "ndarray"): None,
+    ("numpy", "dtype"): NumpyDtype,
+    ("torch", "Size"): _size,
+    ("torch", "device"): _device,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_object,
+    **{("torch", name.removeprefix("torch.")): None for name in STORAGES},
+}
+for _numpy in ("numpy.core", "numpy._core"):
+    _ALLOWED[_numpy + ".multiarray", "_reconstruct"] = _array
+    _ALLOWED[_numpy + ".multiarray", "scalar"] = numpy_scalar
+    _ALLOWED[_numpy + ".numeric", "_frombuffer"] = _array_from_buffer

@@ -1,0 +1,91 @@
+"""Any readable file as nested Python containers of numpy arrays."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from weights_convert import files
+from weights_convert.conversion import naming
+from weights_convert.errors import ConversionError
+from weights_convert.tensors import NumpyArray, Storage, Tensor
+from weights_convert.unpickle import Global, Record
+
+MAX_DEPTH = 32
+MAX_VALUES = 1_000_000
+MAX_BYTES = 1 << 30
+
+
+def read_tensors(path: str | os.PathLike[str]) -> Any:
+    """Reads a `torch.save` file (or a pickle of arrays) without PyTorch and without executing anything.
+
+    Args:
+        path: A file in either format of `torch.save`, or a NVIDIA pickle; recognised by content.
+
+    Returns:
+        What was saved: dicts, lists, tuples, sets, numbers and text, with numpy arrays in place of tensors (of their
+        own data type; bfloat16 becomes float32) and dicts of attributes in place of objects. At most 1 GiB of arrays.
+
+    Raises:
+        ConversionError: The file is damaged, too large, or asks for anything to be executed; one line that names it.
+        OSError: The file cannot be opened.
+    """
+    with naming(path):
+        return _Converter().convert(files.read(path)[1], 0)
+
+
+class _Converter:
+    def __init__(self) -> None:
+        self.arrays: dict[int, np.ndarray] = {}
+        self.values = self.bytes = 0
+
+    def convert(self, value: Any, depth: int) -> Any:
+        self.values += 1
+        if depth > MAX_DEPTH or self.values > MAX_VALUES:
+            raise ConversionError(f"more than {MAX_DEPTH} levels of containers, or more than {MAX_VALUES} values")
+        if type(value) is dict:
+            return {key: self.convert(item, depth + 1) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self.convert(item, depth + 1) for item in value)
+        if type(value) is Record:
+            return self.convert(value.state, depth + 1)
+        if type(value) is Global:
+            return value.name
+        if type(value) is memoryview:
+            return bytes(value)
+        return self.array(value) if type(value) in (Tensor, NumpyArray, Storage) else value
+
+    def array(self, value: Any) -> np.ndarray:
+        if id(value) not in self.arrays:
+            tensor = as_tensor(value)
+            self.bytes += tensor.size * max(4, tensor.storage.dtype.itemsize)
+            if self.bytes > MAX_BYTES:
+                raise ConversionError(f"more than {MAX_BYTES >> 30} GiB of tensors")
+            self.arrays[id(value)] = tensor.numpy()
+        return self.arrays[id(value)]
+
+
+def as_tensor(value: Any) -> Tensor:
+    """The tensor behind what a pickle may hold for one."""
+    if type(value) is Storage:
+        return Tensor(value, 0, (value.length,), (1,))
+    tensor = value.tensor if type(value) is NumpyArray else value
+    if type(tensor) is not Tensor:
+        raise ConversionError("a numpy array without content")
+    return tensor
+
+
+def named_tensors(value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a value once, with the path to it, without reading any."""
+    seen: set[int] = set()
+    waiting = [("", value)]
+    while waiting:
+        name, value = waiting.pop()
+        if type(value) in (Tensor, NumpyArray, Storage):
+            yield name or "the whole file", as_tensor(value)
+        elif type(value) in (dict, list, tuple, Record) and id(value) not in seen:
+            seen.add(id(value))
+            value = value.state if type(value) is Record else value
+            items = value.items() if type(value) is dict else enumerate(value)
+            waiting += [(f"{name[:200]}.{key}" if name else str(key), item) for key, item in reversed(list(items))]
