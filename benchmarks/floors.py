@@ -1,0 +1,68 @@
+"""The least time a device could need: operations over its fastest matrix product, bytes over its fastest copy, layer by
+layer.
+
+Counts are multiply-adds of direct convolutions; transposed ones count 9 per input pixel, as the official implementation
+computes them. A fast algorithm (Winograd) needs fewer, so more than 100 percent of this floor is possible.
+"""
+
+from __future__ import annotations
+
+import time
+
+import jax
+import jax.numpy as jnp
+
+from jaxedit.generators.stylegan2 import StyleGAN2Config
+
+
+def layer_costs(config: StyleGAN2Config) -> list[tuple[float, float]]:
+    """Multiply-adds and numbers moved (input, output, kernel once each) of every style layer, for one image."""
+    costs = []
+    for layer in config.style_layers:
+        pixels = layer.resolution**2
+        width = config.channels(layer.resolution)
+        if layer.kind == "torgb":
+            macs = pixels * width * config.image_channels
+            costs.append((macs, pixels * (width + config.image_channels)))
+        else:
+            read = pixels // 4 if layer.name.endswith("conv0") else pixels
+            kernel = 9 * layer.width * width
+            costs.append((read * kernel, read * layer.width + pixels * width + kernel))
+    return costs
+
+
+def operations(config: StyleGAN2Config) -> float:
+    """Floating-point operations of one forward synthesis: 148.5e9 for config-f at 1024 px."""
+    return 2.0 * sum(macs for macs, _ in layer_costs(config))
+
+
+def floor_seconds(config: StyleGAN2Config, batch: int, ceilings: tuple[float, float], bytes_per_number: int) -> float:
+    """The floor of one forward synthesis of a batch."""
+    rate, bandwidth = ceilings
+    return sum(
+        max(2.0 * macs * batch / rate, numbers * batch * bytes_per_number / bandwidth)
+        for macs, numbers in layer_costs(config)
+    )
+
+
+def measure_ceilings(dtype: jnp.dtype, seconds: float = 0.5) -> tuple[float, float]:
+    """Operations per second of a large matrix product and bytes per second of a large copy; the best of some calls."""
+    size = 2048
+    matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
+    product = jax.jit(lambda a: jnp.matmul(a, a, preferred_element_type=jnp.float32))
+    copy = jax.jit(lambda a: a + 1)
+    numbers = jnp.zeros((1 << 25,), dtype)
+    return (
+        2.0 * size**3 / _best(product, matrix, seconds),
+        2.0 * numbers.nbytes / _best(copy, numbers, seconds),
+    )
+
+
+def _best(function, argument, seconds: float) -> float:
+    jax.block_until_ready(function(argument))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        jax.block_until_ready(function(argument))
+        best = min(best, time.perf_counter() - start)
+    return best
