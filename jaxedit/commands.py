@@ -21,7 +21,6 @@ from jaxedit.atomic import replacing
 from jaxedit.directions import files
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.memory import keep_freed_memory
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
 MAX_SEEDS = 10_000_000
@@ -51,7 +50,6 @@ def run(command: cli.Generate | cli.Edit | cli.Info | cli.Demo) -> None:
         ValueError: Something that the user gave is wrong; one line.
         OSError: A file cannot be read or written.
     """
-    keep_freed_memory()
     if isinstance(command, cli.Info):
         print(inspection.describe(command.path))
     elif isinstance(command, cli.Demo):

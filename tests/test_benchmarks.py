@@ -1,0 +1,116 @@
+"""The benchmarks count and compare what they say; no time is asserted."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import floors, latency, measure
+from benchmarks.peers import ada
+from jaxedit.generators.stylegan2 import StyleGAN2Config
+
+
+def test_operations_are_the_published_count():
+    """74,266,894,336 multiply-adds at 1024 px: transposed convolutions counted at their input."""
+    assert floors.operations(StyleGAN2Config()) / 2 == pytest.approx(74.26e9, rel=5e-4)
+    assert floors.operations(StyleGAN2Config(resolution=256)) / 2 == pytest.approx(45.12e9, rel=5e-4)
+
+
+def test_the_floor_takes_the_larger_of_arithmetic_and_traffic():
+    """With infinite bandwidth the floor is arithmetic alone, and the other way round."""
+    config = StyleGAN2Config(resolution=64)
+    arithmetic = floors.floor_seconds(config, 2, (1e12, float("inf")), 4)
+    assert arithmetic == pytest.approx(2 * floors.operations(config) / 1e12)
+    traffic = floors.floor_seconds(config, 2, (float("inf"), 1e9), 4)
+    assert traffic == pytest.approx(sum(numbers for _, numbers in floors.layer_costs(config)) * 2 * 4 / 1e9)
+
+
+def test_contenders_take_turns():
+    """Contenders alternate, warm-up is not counted, and a contender's own seconds are used."""
+    calls = []
+    times = measure.in_turns(
+        {"a": lambda t: calls.append("a") or 2.0, "b": lambda t: calls.append("b") or 3.0}, 4, warm_up=1
+    )
+    assert calls == ["a", "b"] * 5
+    assert times["a"]["median"] == 2.0
+    assert times["b"]["ratio_to_first"] == 1.5
+
+
+def test_official_names_hold_every_parameter_once():
+    """The peer gets the same weights: every number of the tree, kernels of conv0 flipped, affine layers split."""
+    config = StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, channel_base=128, channel_max=8)
+    import jax
+
+    from jaxedit.generators import stylegan2
+
+    params = jax.tree.map(np.asarray, stylegan2.init(jax.random.key(0), config=config))
+    named = ada._official_names(params, config)
+    assert sum(value.size for value in named.values()) == sum(leaf.size for leaf in jax.tree.leaves(params))
+    kernel = params["synthesis"]["b8"]["conv0"]["kernel"]
+    np.testing.assert_array_equal(named["synthesis.b8.conv0.weight"][1, 2], kernel[::-1, ::-1, 2, 1])
+    np.testing.assert_array_equal(
+        named["synthesis.b8.conv1.affine.weight"][3], params["synthesis"]["affine"]["kernel"][:, 8 * 3 + 3]
+    )
+
+
+def test_latency_runs_and_reports(tmp_path, monkeypatch):
+    """The whole benchmark on a small network: all tasks and precisions, every promised number, images that agree."""
+    options = latency.Options(
+        resolutions=(8,),
+        channel_base=64,
+        batches=(2,),
+        precisions=("float32", "bfloat16"),
+        repeats=2,
+        allocator="default",
+    )
+    monkeypatch.setattr(floors, "measure_ceilings", lambda dtype: (1e12, 1e11))
+    result = latency.run(options)
+    assert [(row["precision"], row["task"]) for row in result["rows"]] == [
+        (precision, task) for precision in ("float32", "bfloat16") for task in ("forward", "gradient", "loop")
+    ]
+    json.dumps(result)
+    for row in result["rows"]:
+        assert {"trace", "lower", "compile", "first_call", "peak_bytes"} <= row["stages"].keys()
+        assert row["images_per_second"] > 0 and row["percent_of_floor"] > 0
+        assert latency.describe(row)
+        if row["task"] != "loop":
+            assert row["image_error"]["jaxedit"] < (1e-5 if row["precision"] == "float32" else 5e-2)
+        else:
+            assert "ten calls" in row["steady"]
+    assert {"jax", "commit", "device", "glibc_tunables"} <= result["environment"].keys()
+
+
+def test_missing_peer_is_one_line(tmp_path):
+    """A wrong --peer-ada ends in one line, without a traceback."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.latency",
+        "--resolutions",
+        "8",
+        "--peer-ada",
+        str(tmp_path),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: the peer stopped")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_restart_with_huge_pages_happens_once():
+    """The program starts anew with the allocator setting added to what was set, and only once."""
+    program = (
+        "import os, sys; from jaxedit.memory import restart_with_huge_pages\n"
+        "print('started', flush=True); restart_with_huge_pages(); print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])"
+    )
+    environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.check=0"}
+    done = subprocess.run([sys.executable, "-c", program, "a b"], capture_output=True, text=True, env=environment)
+    if sys.platform.startswith("linux"):
+        last = "glibc.malloc.check=0:glibc.malloc.hugetlb=1 ['a b']"
+        assert done.stdout.splitlines() == ["started", "started", last], done.stderr
