@@ -16,11 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 import jaxedit
-from jaxedit import batch, checkpoints, cli, demo, images, inspection
+from jaxedit import batch, checkpoints, demo, images, inspection
 from jaxedit.atomic import replacing
 from jaxedit.directions import files
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.options import Demo, Drawing, Edit, Generate, Info
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
 MAX_SEEDS = 10_000_000
@@ -43,25 +44,29 @@ class Codes(NamedTuple):
     latent: Callable[[int], np.ndarray]
 
 
-def run(command: cli.Generate | cli.Edit | cli.Info | cli.Demo) -> None:
+def run(command: Generate | Edit | Info | Demo, read_arrays: files.Reader) -> None:
     """Runs one command.
+
+    Args:
+        command: Its options.
+        read_arrays: Reads the files of latents and directions.
 
     Raises:
         ValueError: Something that the user gave is wrong; one line.
         OSError: A file cannot be read or written.
     """
-    if isinstance(command, cli.Info):
-        print(inspection.describe(command.path))
-    elif isinstance(command, cli.Demo):
+    if isinstance(command, Info):
+        print(inspection.describe(command.path, read_arrays))
+    elif isinstance(command, Demo):
         arguments = demo.prepare(command.output, keep=command.existing != "error")
-        edit(cli.Edit(**arguments, existing=command.existing, grid=True))
-    elif isinstance(command, cli.Edit):
-        edit(command)
+        edit(Edit(**arguments, existing=command.existing, grid=True), read_arrays)
+    elif isinstance(command, Edit):
+        edit(command, read_arrays)
     else:
         generate(command)
 
 
-def generate(command: cli.Generate) -> None:
+def generate(command: Generate) -> None:
     """Draws the pictures of seeds."""
     seeds = parse_seeds(command.seeds)
     generator = checkpoints.load(command.checkpoint)
@@ -71,18 +76,18 @@ def generate(command: cli.Generate) -> None:
     _draw(command, generator, codes, pictures, columns=columns, settings={}, from_seeds=True)
 
 
-def edit(command: cli.Edit) -> None:
+def edit(command: Edit, read_arrays: files.Reader) -> None:
     """Draws every code at every strength."""
     if (command.seeds is None) == (command.latents is None):
         raise ValueError("give either --seeds or --latents")
     seeds = None if command.seeds is None else parse_seeds(command.seeds)
     _check_strengths(command)
     generator = checkpoints.load(command.checkpoint)
-    directions = load_directions(command.direction, generator, space=command.space, layers=command.layers)
+    directions = load_directions(command.direction, generator, read_arrays, space=command.space, layers=command.layers)
     if command.latents is not None:
         if any(direction.space == "z" for direction in directions):
             raise ValueError("a Z direction cannot edit --latents: it acts before the mapping network; use --seeds")
-        codes = _file_codes(command.latents, generator)
+        codes = _file_codes(command.latents, generator, read_arrays)
     else:
         codes = _seed_codes(seeds or (), generator)
     pictures = [
@@ -125,19 +130,15 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def load_directions(
-    paths: Sequence[Path], generator: StyleGAN2Generator, *, space: Space | None = None, layers: str | None = None
+    paths: Sequence[Path],
+    generator: StyleGAN2Generator,
+    read_arrays: files.Reader,
+    *,
+    space: Space | None = None,
+    layers: str | None = None,
 ) -> list[Direction]:
-    """Reads direction files, `.pt` too, checks that they fit the generator, and limits them to layers."""
-    directions = []
-    for path in paths:
-        if path.suffix in cli.TORCH_SUFFIXES:
-            arrays, where = cli.read_arrays(path), str(path)
-            direction = files.direction_from_arrays(
-                arrays, name=path.stem, generator=generator, space=space, where=where
-            )
-        else:
-            direction = files.load_direction(path, generator=generator, space=space)
-        directions.append(direction)
+    """Reads direction files, checks that they fit the generator, and limits them to layers."""
+    directions = [files.load_direction(path, generator=generator, space=space, read=read_arrays) for path in paths]
     if layers is None:
         return directions
     if len({direction.space == "s" for direction in directions}) > 1:
@@ -146,7 +147,7 @@ def load_directions(
     return [dataclasses.replace(d, layers=resolve_layers(layers, d.space, config=config)) for d in directions]
 
 
-def _check_strengths(command: cli.Edit) -> None:
+def _check_strengths(command: Edit) -> None:
     strengths, weights = command.strengths, command.weights
     if not command.direction:
         raise ValueError("give at least one --direction")
@@ -164,10 +165,10 @@ def _seed_codes(seeds: Sequence[int], generator: StyleGAN2Generator) -> Codes:
     return Codes([f"seed{seed:04d}" for seed in seeds], seeds, lambda position: sample_z(seeds[position], z_dim))
 
 
-def _file_codes(path: Path, generator: StyleGAN2Generator) -> Codes:
+def _file_codes(path: Path, generator: StyleGAN2Generator, read_arrays: files.Reader) -> Codes:
     """W or W+ codes of a file; they stay on the disk where the format allows it."""
     config = generator.config
-    arrays = cli.read_arrays(path)
+    arrays = read_arrays(path)
     if len(arrays) != 1:
         raise ValueError(f"{path}: holds {len(arrays)} arrays ({', '.join(sorted(arrays)[:5])}); latents are one array")
     latents = next(iter(arrays.values()))
@@ -194,7 +195,7 @@ def _file_codes(path: Path, generator: StyleGAN2Generator) -> Codes:
 
 
 def _draw(
-    command: cli.Drawing,
+    command: Drawing,
     generator: StyleGAN2Generator,
     codes: Codes,
     pictures: list[Picture],
@@ -278,7 +279,7 @@ def _samples(codes: Codes, pictures: Iterable[Picture]) -> Iterator[dict[str, An
         }
 
 
-def _class_vector(command: cli.Drawing, generator: StyleGAN2Generator, from_seeds: bool) -> np.ndarray | None:
+def _class_vector(command: Drawing, generator: StyleGAN2Generator, from_seeds: bool) -> np.ndarray | None:
     classes = generator.config.c_dim
     if not from_seeds:
         given = (command.label is not None) or command.truncation_psi != 1.0 or command.truncation_cutoff is not None
@@ -292,7 +293,7 @@ def _class_vector(command: cli.Drawing, generator: StyleGAN2Generator, from_seed
     return np.eye(classes, dtype=np.float32)[command.label] if classes else None
 
 
-def _existing(command: cli.Drawing, pictures: Sequence[Picture]) -> set[str]:
+def _existing(command: Drawing, pictures: Sequence[Picture]) -> set[str]:
     """Names of the pictures to skip."""
     output = command.output
     if not output.exists():
@@ -308,7 +309,7 @@ def _existing(command: cli.Drawing, pictures: Sequence[Picture]) -> set[str]:
     return set(found) if command.existing == "skip" else set()
 
 
-def _check_record(command: cli.Drawing, settings: dict[str, Any]) -> str:
+def _check_record(command: Drawing, settings: dict[str, Any]) -> str:
     """Name of the file that keeps a run's settings; an earlier run into the same directory must have had the same."""
     name = f"{type(command).__name__.lower()}.json"
     path = command.output / name

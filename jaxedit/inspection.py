@@ -8,16 +8,20 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxedit import checkpoints, cli
-from jaxedit.directions.files import read_own
+from jaxedit import checkpoints
+from jaxedit.directions.files import Reader, read_own
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.spaces import Direction
 
 
-def describe(path: Path) -> str:
+def describe(path: Path, read_arrays: Reader) -> str:
     """Describes a checkpoint directory (network, configuration, source, layer table) or a direction file.
 
     The parameters of a checkpoint are not read.
+
+    Args:
+        path: The directory or file.
+        read_arrays: Reads a file of arrays that is none of our own.
 
     Raises:
         FileNotFoundError: No such path, or a directory that is no checkpoint.
@@ -26,7 +30,7 @@ def describe(path: Path) -> str:
     if path.is_dir():
         return _describe_checkpoint(path)
     direction = read_own(path)
-    return _describe_arrays(cli.read_arrays(path)) if direction is None else _describe_direction(direction)
+    return _describe_arrays(read_arrays(path)) if direction is None else _describe_direction(direction)
 
 
 def _describe_checkpoint(path: Path) -> str:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit import Direction, checkpoints, cli, commands, demo, images, load, sample_z, save_direction, spaces
+from jaxedit import Direction, checkpoints, cli, commands, demo, images, load, options, sample_z, save_direction, spaces
 from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 
@@ -71,7 +71,7 @@ def test_python_m_jaxedit_is_the_same_program():
 
 
 def test_spaces_are_listed_once_and_again_without_jax():
-    assert get_args(cli.Space) == get_args(spaces.Space)
+    assert get_args(options.Space) == get_args(spaces.Space)
 
 
 # Pictures.
@@ -98,7 +98,7 @@ def test_edit_sweeps_strengths_of_seeds(checkpoint, generator, config, smile, tm
     assert sorted(path.stem for path in output.glob("*.png")) == sorted(
         f"seed000{seed}_{strength}" for seed in (0, 1) for strength in ("-1.5", "+0", "+2")
     )
-    vector = spaces.displacement(commands.load_directions([smile], generator)[0], config=config)[0]
+    vector = spaces.displacement(commands.load_directions([smile], generator, cli.read_arrays)[0], config=config)[0]
     w = np.tile(np.asarray(generator.map(jnp.asarray(sample_z(1, config.z_dim)))), (config.num_ws, 1))
     w[2:4] -= 1.5 * np.asarray(vector)
     assert close(output / "seed0001_-1.5.png", expected_image(generator, jnp.asarray(w)))
@@ -112,7 +112,7 @@ def test_edit_adds_directions_by_weight(checkpoint, generator, config, smile, tm
     arguments = ["--direction", smile, "--direction", tmp_path / "style.npz", "--weights", 1, -0.5, "--strengths", 2]
     assert run("edit", checkpoint, "--latents", tmp_path / "w.npy", *arguments, "--output", output) == 0
     assert len(list(output.glob("code*.png"))) == 9
-    first, second = commands.load_directions([smile, tmp_path / "style.npz"], generator)
+    first, second = commands.load_directions([smile, tmp_path / "style.npz"], generator, cli.read_arrays)
     styles = spaces.edited_styles(generator, w[8].astype(np.float32), [(first, 2), (second, -1)])
     image = np.asarray(images.to_uint8(jax.jit(generator.synthesize)(styles)))
     assert close(output / "code0008_+2.png", image)

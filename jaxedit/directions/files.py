@@ -6,7 +6,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,60 +25,7 @@ _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, SafetensorError),
 )
 Arrays = Mapping[str, np.ndarray]
-
-
-def save_direction(path: str | os.PathLike, direction: Direction) -> None:
-    """Writes a direction with all its fields as a `.safetensors` file; a file of that name is replaced.
-
-    The file appears under its name only once it is complete.
-
-    Args:
-        path: Ends in `.safetensors`.
-        direction: What to write; the vector is stored as float32.
-
-    Raises:
-        ValueError: Another file name ending.
-        OSError: The file cannot be written; nothing is left behind.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path}: directions are written as .safetensors files")
-    fields = {f.name: getattr(direction, f.name) for f in dataclasses.fields(direction) if f.name != "vector"}
-    vector = np.ascontiguousarray(direction.vector, np.float32)
-    data = safetensors.numpy.save({"vector": vector}, metadata={_METADATA_KEY: json.dumps(fields)})
-    with replacing(path) as partial:
-        partial.write_bytes(data)
-
-
-def load_direction(
-    path: str | os.PathLike, *, generator: StyleGAN2Generator | None = None, space: Space | None = None
-) -> Direction:
-    """Reads a direction file: our own, or arrays of any of the usual shapes in `.npy`, `.npz` or `.safetensors`.
-
-    Shapes: `(512,)`, `(1, 512)` (W unless `space` says Z), `(18, 512)`, `(1, 18, 512)` (W+), flat S `(9088,)`,
-    `(1, 9088)`, and per-layer S as 26 arrays in one file, in order or under their layer names. No file is unpickled.
-
-    Args:
-        path: The file.
-        generator: The generator to edit; with it the direction is checked to fit. S needs it.
-        space: The space of a vector that could belong to several ("z" or "w"); checked in the other cases.
-
-    Returns:
-        The direction, its vector float32 in memory.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: Not an array file, or a direction that does not fit; one line with the shapes that would fit.
-    """
-    path = Path(path)
-    own = read_own(path)
-    if own is not None:
-        if space is not None and space != own.space:
-            raise ValueError(f"{path}: this direction is in space {own.space!r}, not {space!r}")
-        if generator is not None:
-            check_direction(own, generator, where=str(path))
-        return own
-    return direction_from_arrays(read_arrays(path), name=path.stem, generator=generator, space=space, where=str(path))
+Reader = Callable[[Path], Arrays]
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -105,6 +52,65 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except _UNREADABLE as error:
         raise ValueError(f"{path}: not a readable {path.suffix} file of plain arrays ({error})") from error
     raise ValueError(f"{path}: unknown kind of array file; .npy, .npz and .safetensors can be read")
+
+
+def save_direction(path: str | os.PathLike, direction: Direction) -> None:
+    """Writes a direction with all its fields as a `.safetensors` file; a file of that name is replaced.
+
+    The file appears under its name only once it is complete.
+
+    Args:
+        path: Ends in `.safetensors`.
+        direction: What to write; the vector is stored as float32.
+
+    Raises:
+        ValueError: Another file name ending.
+        OSError: The file cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: directions are written as .safetensors files")
+    fields = {f.name: getattr(direction, f.name) for f in dataclasses.fields(direction) if f.name != "vector"}
+    vector = np.ascontiguousarray(direction.vector, np.float32)
+    data = safetensors.numpy.save({"vector": vector}, metadata={_METADATA_KEY: json.dumps(fields)})
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def load_direction(
+    path: str | os.PathLike,
+    *,
+    generator: StyleGAN2Generator | None = None,
+    space: Space | None = None,
+    read: Reader = read_arrays,
+) -> Direction:
+    """Reads a direction file: our own, or arrays of any of the usual shapes in `.npy`, `.npz` or `.safetensors`.
+
+    Shapes: `(512,)`, `(1, 512)` (W unless `space` says Z), `(18, 512)`, `(1, 18, 512)` (W+), flat S `(9088,)`,
+    `(1, 9088)`, and per-layer S as 26 arrays in one file, in order or under their layer names. No file is unpickled.
+
+    Args:
+        path: The file.
+        generator: The generator to edit; with it the direction is checked to fit. S needs it.
+        space: The space of a vector that could belong to several ("z" or "w"); checked in the other cases.
+        read: Reads arrays of other kinds of files too, as the command line does with `.pt`.
+
+    Returns:
+        The direction, its vector float32 in memory.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Not an array file, or a direction that does not fit; one line with the shapes that would fit.
+    """
+    path = Path(path)
+    own = read_own(path)
+    if own is not None:
+        if space is not None and space != own.space:
+            raise ValueError(f"{path}: this direction is in space {own.space!r}, not {space!r}")
+        if generator is not None:
+            check_direction(own, generator, where=str(path))
+        return own
+    return direction_from_arrays(read(path), name=path.stem, generator=generator, space=space, where=str(path))
 
 
 def direction_from_arrays(
