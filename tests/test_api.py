@@ -1,0 +1,270 @@
+"""What is public: documented, listed in the README, and of one style; what an import costs and may reach."""
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import flax.linen
+import pytest
+
+import jaxedit
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(jaxedit.__file__).parent
+MODULES = {
+    "nn": "jaxedit.nn",
+    "stylegan2": "jaxedit.generators.stylegan2",
+    "stylegan2_discriminator": "jaxedit.generators.stylegan2_discriminator",
+    "base": "jaxedit.generators.base",
+    "checkpoints": "jaxedit.checkpoints",
+    "images": "jaxedit.images",
+    "spaces": "jaxedit.spaces",
+    "files": "jaxedit.directions.files",
+    "batch": "jaxedit.batch",
+}
+# Parameters with a default that are not keyword-only: what a function is naturally called with.
+POSITIONAL_DEFAULTS = {
+    "base.sample_z(z_dim)",
+    "base.Generator.map(c)",
+    "stylegan2.map_latent(c)",
+    "stylegan2.StyleGAN2Generator.map(c)",
+    "stylegan2_discriminator.discriminate(c)",
+    "stylegan2_discriminator.StyleGAN2Discriminator.discriminate(c)",
+    "spaces.edited_styles(edits)",
+    "batch.choose_batch_size(batch_size)",
+}
+
+
+def is_network(value: Any) -> bool:
+    return inspect.isclass(value) and issubclass(value, flax.linen.Module)
+
+
+def members(label: str) -> Iterator[tuple[str, Any]]:
+    """Public functions and classes that a module defines (`nn`: exports); networks elsewhere are internal."""
+    module = importlib.import_module(MODULES[label])
+    for name, value in vars(module).items():
+        if name.startswith("_") or not (inspect.isfunction(value) or inspect.isclass(value)):
+            continue
+        if value.__module__.startswith(module.__name__) and (label == "nn" or not is_network(value)):
+            yield f"{label}.{name}", value
+
+
+def methods(name: str, cls: type) -> Iterator[tuple[str, Any]]:
+    for method, value in vars(cls).items():
+        function = getattr(value, "func", getattr(value, "fget", value))  # of (cached) properties
+        written = inspect.isfunction(function) and function.__module__ == cls.__module__
+        if written and not method.startswith("_") and method not in ("replace", "setup"):  # `replace` is Flax's
+            yield f"{name}.{method}", function
+
+
+OBJECTS = dict(member for label in MODULES for member in members(label))
+FUNCTIONS = {name: value for name, value in OBJECTS.items() if inspect.isfunction(value)}
+METHODS = dict(item for name, cls in OBJECTS.items() if inspect.isclass(cls) for item in methods(name, cls))
+CALLABLES = {**FUNCTIONS, **METHODS}
+
+
+def parameters(function: Any) -> dict[str, inspect.Parameter]:
+    return {name: p for name, p in inspect.signature(function).parameters.items() if name != "self"}
+
+
+def is_array(annotation: Any) -> bool:
+    return bool(re.search(r"Float|UInt8|Real|Styles|Array", str(annotation)))
+
+
+def sections(function: Any) -> set[str]:
+    return set(re.findall(r"^(Args|Returns|Raises):$", inspect.getdoc(function) or "", re.MULTILINE))
+
+
+# Names.
+
+
+def test_every_exported_name_resolves():
+    """Protects: `jaxedit.__all__`, whose names are imported on first use."""
+    assert sorted(jaxedit.__all__) == jaxedit.__all__ and set(jaxedit.__all__) <= set(dir(jaxedit))
+    for name in jaxedit.__all__:
+        assert getattr(jaxedit, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        jaxedit.__getattr__("nothing")
+
+
+def readme_table() -> dict[str, set[str]]:
+    """Module -> names of the README's list of public functions."""
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    table = {module: set(re.findall(r"`(\w+)`", names)) for module, names in rows}
+    if "jaxedit" not in table:
+        pytest.skip("README.md has no table of public functions")
+    return table
+
+
+def resolve(dotted: str) -> Any:
+    """A module by the name that the README gives it, such as `jaxedit.stylegan2`."""
+    package, _, name = dotted.rpartition(".")
+    return (
+        getattr(jaxedit, name) if package == "jaxedit" and name in jaxedit.__all__ else importlib.import_module(dotted)
+    )
+
+
+def test_readme_lists_everything_public_and_nothing_else():
+    """Protects: the README's list of functions from going stale in either direction."""
+    table = readme_table()
+    listed = {f"{module.rpartition('.')[2]}.{name}" for module, names in table.items() for name in names}
+    missing = {name for name in OBJECTS if name not in listed and not name.startswith("base.")}
+    assert not missing, "public, but not in the README"
+    wrong = {
+        f"{module}.{name}" for module, names in table.items() for name in names if not hasattr(resolve(module), name)
+    }
+    assert not wrong, "in the README, but do not exist"
+    modules = {name for name in jaxedit.__all__ if inspect.ismodule(getattr(jaxedit, name))}
+    assert set(jaxedit.__all__) - modules == table["jaxedit"] and {f"jaxedit.{name}" for name in modules} <= set(table)
+
+
+# Docstrings.
+
+
+@pytest.mark.parametrize("name", {**OBJECTS, **METHODS})
+def test_docstring_begins_with_a_sentence(name: str):
+    """Protects: every public thing says what it is."""
+    doc = inspect.getdoc({**OBJECTS, **METHODS}[name]) or ""
+    assert re.match(r"\S.*?[.)]( |\n|$)", doc.partition("\n\n")[0].replace("\n", " ")), doc
+    assert not doc.startswith(name.rpartition(".")[2] + "("), "made by dataclasses"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstring_describes_parameters_and_result(name: str):
+    """Protects: shapes and units of all arguments. A function of one argument may say it all in a sentence or two."""
+    function, found = FUNCTIONS[name], parameters(FUNCTIONS[name])
+    doc = inspect.getdoc(function) or ""
+    if "Args" in sections(function):
+        described = set(re.findall(r"^    (\w+): \S", doc.partition("Args:")[2], re.MULTILINE))
+        assert set(found) - {"config"} <= described, "not described"  # config is the generator's, everywhere
+        returned = str(inspect.signature(function).return_annotation)
+        assert "Returns" in sections(function) or not (is_array(returned) or "tuple[" in returned or "Any" in returned)
+    else:
+        assert len(set(found) - {"path", "image"}) <= 1, "needs Args"
+        assert re.search(r"\[|dtype|float|uint8|`\.|file|`split_styles`|as for `", doc), (
+            "needs shapes, dtypes or the format"
+        )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstring_names_the_errors(name: str):
+    """Protects: a function that raises says so."""
+    body = ast.walk(ast.parse(textwrap.dedent(inspect.getsource(FUNCTIONS[name]))))
+    raised = {node.exc.func.id for node in body if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)}  # pyright: ignore
+    doc = (inspect.getdoc(FUNCTIONS[name]) or "").partition("Raises:")[2]
+    assert all(f"{error}:" in doc for error in raised)
+
+
+# Signatures.
+
+
+def test_options_are_keyword_only():
+    """Protects: calls stay readable, and options can be added without breaking any."""
+    positional = {
+        f"{name}({parameter.name})"
+        for name, function in CALLABLES.items()
+        for parameter in parameters(function).values()
+        if parameter.default is not parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY
+    }
+    assert positional == POSITIONAL_DEFAULTS
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_arrays_first_key_first(name: str):
+    """Protects: one order of arguments: a key, then parameters and arrays, then options by keyword only; no `rng`."""
+    found = parameters(CALLABLES[name])
+    assert not {"rng", "seed"} & set(found) - ({"seed"} if name == "base.sample_z" else set())
+    assert list(found).index("key") == 0 if "key" in found else True
+    if (
+        any(is_array(p.annotation) and p.kind is not p.KEYWORD_ONLY for p in found.values())
+        and label_of(name) != "batch"
+    ):
+        plain = [p.name for p in found.values() if p.kind is not p.KEYWORD_ONLY and str(p.annotation) in PLAIN]
+        assert not plain, "an option of a function of arrays"
+
+
+PLAIN = {"bool", "int", "float", "str", *map(str, (bool, int, float, str))}
+
+
+def label_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_no_hidden_jit(name: str):
+    """Protects: the user decides what is compiled; library functions are plain Python functions."""
+    assert inspect.isfunction(inspect.unwrap(CALLABLES[name])) and not hasattr(CALLABLES[name], "lower")
+
+
+# Imports.
+
+
+def python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_importing_the_package_does_not_import_jax():
+    """Protects: `jaxedit --help` answers at once."""
+    heavy = "{'jax', 'flax', 'numpy', 'orbax', 'PIL'}"
+    assert python(f"import jaxedit, sys; print(sorted({heavy} & set(sys.modules)))").strip() == "[]"
+
+
+def all_modules() -> list[str]:
+    files = [path.relative_to(PACKAGE.parent).with_suffix("") for path in PACKAGE.rglob("*.py")]
+    return sorted(".".join(path.parts).removesuffix(".__init__") for path in files if path.name != "__main__.py")
+
+
+def test_importing_every_module_only_defines_things():
+    """Protects: an import writes nothing, takes no device, compiles nothing, and loads no foreign framework."""
+    code = f"""
+        import importlib, os, sys
+        sys.dont_write_bytecode = True
+        import jax
+        events, writes = [], []
+        jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: events.append(event))
+        flags = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+        hook = lambda event, args: writes.append(args) if event == "open" and (args[2] or 0) & flags else None
+        sys.addaudithook(hook)
+        for name in {all_modules()!r}:
+            importlib.import_module(name)
+        jax.config.update("jax_num_cpu_devices", 3)  # refused once a backend has started
+        compiled = [event for event in events if "compile" in event]
+        foreign = {{"torch", "tensorflow", "weights_convert", "benchmarks"}} & set(sys.modules)
+        print(len(jax.devices()), compiled, writes, sorted(foreign))
+        """
+    assert python(textwrap.dedent(code)).strip() == "3 [] [] []"
+
+
+def imports(path: Path) -> set[str]:
+    """All modules that a file imports anywhere, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_arrows_point_one_way():
+    """Protects: the layers of the design: nothing imports what stands above it; only the CLI reads `.pt` files."""
+    own = {
+        "nn": ("nn",),
+        "generators": ("nn", "generators"),
+        "directions": ("generators", "directions", "spaces", "atomic"),
+    }
+    for path in PACKAGE.rglob("*.py"):
+        found, folder = imports(path), path.relative_to(PACKAGE).parts[0]
+        assert not {name for name in found if name.split(".")[0] in ("torch", "tensorflow", "benchmarks")}, path
+        if path != PACKAGE / "cli.py":
+            assert not {name for name in found if name.startswith("weights_convert")}, path
+        inside = {name.split(".")[1] for name in found if name.startswith("jaxedit.")}
+        if folder in own:
+            assert inside <= set(own[folder]), path

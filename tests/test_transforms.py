@@ -1,0 +1,394 @@
+"""One table of all public array functions, crossed with what every one of them promises.
+
+A new function is one row: a function of `(shared, sample)` where `shared` is not batched, and a batch of eight samples.
+"""
+
+import dataclasses
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxedit import Direction, checkpoints, images, nn, spaces, stylegan2, stylegan2_discriminator
+from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
+from jaxedit.nn import winograd
+
+BUDGET = 1e-5  # of the largest value
+SAMPLES = 8
+BOTH = (jnp.float32, jnp.bfloat16)
+
+CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, channel_max=16, mapping_layers=2)
+CLASSES = dataclasses.replace(CONFIG, c_dim=3)
+CRITIC = DiscriminatorConfig(resolution=16, channel_base=256, channel_max=16)
+CRITIC_OF_CLASSES = dataclasses.replace(CRITIC, c_dim=3, mapping_layers=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """`function(shared(), sample)`, where `samples()` is a tree of eight samples along axis 0."""
+
+    function: Callable[[Any, Any], Any]
+    samples: Callable[[], Any]
+    shared: Callable[[], Any] = lambda: None
+    dtypes: tuple[Any, ...] = (jnp.float32,)  # of the floats in the samples; floats in the result have to be the same
+    keeps_dtype: bool = True
+    stays_divided: bool = True
+
+
+def normal(*shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(len(shape)).standard_normal(shape), jnp.float32)
+
+
+def batch(*shape: int) -> Callable[[], jax.Array]:
+    return lambda: normal(SAMPLES, *shape)
+
+
+def const(*shape: int) -> Callable[[], jax.Array]:
+    return lambda: normal(*shape)
+
+
+def keys() -> jax.Array:
+    return jax.random.split(jax.random.key(5), SAMPLES)
+
+
+@functools.cache
+def params(config: Any) -> Any:
+    """Parameters of which none is zero, so that noise, bias and truncation all act."""
+    network = "generator" if isinstance(config, StyleGAN2Config) else "discriminator"
+    return jax.tree.map(lambda leaf: normal(*leaf.shape), checkpoints.abstract_params(network, config))
+
+
+def weights() -> Any:
+    return params(CONFIG)
+
+
+def generator() -> StyleGAN2Generator:
+    return StyleGAN2Generator(weights(), CONFIG)
+
+
+def critic_of_classes() -> StyleGAN2Discriminator:
+    return StyleGAN2Discriminator(params(CRITIC_OF_CLASSES), CRITIC_OF_CLASSES)
+
+
+def style_batch() -> tuple[jax.Array, ...]:
+    return tuple(1 + 0.3 * normal(SAMPLES, layer.width) for layer in CONFIG.style_layers)
+
+
+def labels() -> jax.Array:
+    return jax.nn.one_hot(jnp.arange(SAMPLES) % 3, 3)
+
+
+def directions() -> dict[str, Direction]:
+    total = sum(layer.width for layer in CONFIG.style_layers)
+    return {
+        "z": Direction(name="z", space="z", vector=normal(CONFIG.z_dim)),
+        "w": Direction(name="w", space="w", vector=normal(CONFIG.w_dim), layers=(1, 2)),
+        "s": Direction(name="s", space="s", vector=normal(total), layers=(0, 3)),
+    }
+
+
+def edited(shared: tuple[Any, Any], z: Any) -> Any:
+    moves = shared[1]
+    return spaces.edited_styles(shared[0], z, [(moves["z"], 1.5), (moves["w"], -1.0), (moves["s"], 0.5)])
+
+
+def of_sample(function: Any) -> Callable[[Any, Any], Any]:
+    return lambda _, sample: function(sample)
+
+
+def with_kernel(function: Any) -> Callable[[Any, Any], Any]:
+    return lambda kernel, x: function(x, kernel.astype(x.dtype))
+
+
+def modulated(**options: Any) -> Callable[[Any, Any], Any]:
+    return lambda kernel, sample: nn.modulated_conv2d(sample[0], kernel, sample[1], **options)
+
+
+def mapped(**options: Any) -> Callable[[Any, Any], Any]:
+    return lambda shared, z: stylegan2.map_latent(shared, z, config=CONFIG, **options)
+
+
+def synthesized(**options: Any) -> Callable[[Any, Any], Any]:
+    return lambda shared, styles: stylegan2.synthesize(shared, styles, config=CONFIG, **options)
+
+
+def conv(kernel: Any, x: Any) -> Any:
+    return nn.conv2d(x, kernel.astype(x.dtype), padding=((1, 1), (1, 1)))
+
+
+def style_conv(_: Any, sample: Any) -> Any:
+    layer = nn.StyleConv(8, 8, True, None)
+    values = layer.init(jax.random.key(0), sample[0], sample[1], "none")
+    return layer.apply(values, *sample)
+
+
+def to_rgb(_: Any, sample: Any) -> Any:
+    layer = nn.ToRGB(3, None)
+    return layer.apply(layer.init(jax.random.key(0), *sample), *sample)
+
+
+def dense(_: Any, x: Any) -> Any:
+    layer = nn.Dense(5)
+    return layer.apply(layer.init(jax.random.key(0), x), x)
+
+
+def stage(shared: Any, sample: Any) -> Any:
+    """ToRGB of 8 px, with a skip image below it: reads everything that a state holds."""
+    state = stylegan2.SynthesisState(sample[0], sample[1])
+    return tuple(stylegan2.synthesis_stage(shared, state, sample[2], index=index, config=CONFIG) for index in (3, 4))
+
+
+def rest(shared: Any, sample: Any) -> Any:
+    state = stylegan2.SynthesisState(sample[0], sample[1])
+    return stylegan2.synthesize_from(shared, state, sample[2], start=5, config=CONFIG)
+
+
+TABLE = {
+    "nn.conv2d": Row(conv, batch(8, 8, 6), const(3, 3, 6, 5), BOTH),
+    # One kernel per sample is a grouped convolution, which the library itself never uses; XLA gathers it on one device.
+    "nn.conv2d/kernels": Row(
+        lambda _, s: conv(s[1], s[0]), lambda: (batch(8, 8, 6)(), batch(3, 3, 6, 5)()), stays_divided=False
+    ),
+    "nn.upsample2d": Row(of_sample(nn.upsample2d), batch(4, 6, 3), dtypes=BOTH),
+    "nn.downsample2d": Row(of_sample(nn.downsample2d), batch(4, 6, 3), dtypes=BOTH),
+    "nn.upsample_conv2d": Row(with_kernel(nn.upsample_conv2d), batch(4, 6, 3), const(3, 3, 3, 5), BOTH),
+    "nn.downsample_conv2d": Row(with_kernel(nn.downsample_conv2d), batch(4, 6, 3), const(3, 3, 3, 5), BOTH),
+    "nn.modulated_conv2d": Row(modulated(up=False), lambda: (batch(8, 8, 6)(), batch(6)()), const(3, 3, 6, 5)),
+    "nn.modulated_conv2d/up": Row(modulated(up=True), lambda: (batch(8, 8, 6)(), batch(6)()), const(3, 3, 6, 5)),
+    "nn.leaky_relu": Row(of_sample(nn.leaky_relu), batch(7), dtypes=BOTH),
+    "nn.normalize_second_moment": Row(of_sample(nn.normalize_second_moment), batch(7), dtypes=BOTH),
+    "nn.StyleConv": Row(style_conv, lambda: (batch(4, 4, 6)(), batch(6)(), keys())),
+    "nn.ToRGB": Row(to_rgb, lambda: (batch(4, 4, 6)(), batch(6)())),
+    "nn.Dense": Row(dense, batch(7)),
+    "winograd.winograd_conv2d": Row(
+        lambda k, x: winograd.winograd_conv2d(x, k, reverse=False), batch(2, 8, 4, 6), const(3, 3, 6, 5)
+    ),
+    "stylegan2.map_latent": Row(mapped(truncation_psi=0.7), batch(24), weights),
+    "stylegan2.map_latent/cutoff": Row(mapped(truncation_psi=0.7, truncation_cutoff=2), batch(24), weights),
+    "stylegan2.map_latent/classes": Row(
+        lambda p, s: stylegan2.map_latent(p, *s, config=CLASSES),
+        lambda: (batch(24)(), labels()),
+        lambda: params(CLASSES),
+    ),
+    "stylegan2.styles": Row(lambda p, w: stylegan2.styles(p, w, config=CONFIG), batch(32), weights),
+    "stylegan2.styles/w_plus": Row(lambda p, w: stylegan2.styles(p, w, config=CONFIG), batch(6, 32), weights),
+    "stylegan2.initial_state": Row(
+        lambda p, s: stylegan2.initial_state(p, config=CONFIG).x * s, batch(1, 1, 1), weights
+    ),
+    "stylegan2.synthesis_stage": Row(stage, lambda: (batch(8, 8, 16)(), batch(4, 4, 3)(), batch(16)()), weights),
+    "stylegan2.synthesize_from": Row(rest, lambda: (batch(8, 8, 16)(), batch(8, 8, 3)(), style_batch()), weights),
+    "stylegan2.synthesize": Row(synthesized(), style_batch, weights),
+    "stylegan2.synthesize/features": Row(synthesized(with_features=True), style_batch, weights),
+    "stylegan2.synthesize/key": Row(
+        lambda p, s: stylegan2.synthesize(p, s[0], config=CONFIG, noise=s[1]), lambda: (style_batch(), keys()), weights
+    ),
+    "stylegan2.StyleGAN2Generator": Row(lambda g, z: g.synthesize(g.styles(g.map(z))), batch(24), generator),
+    # The samples of a discriminator's batch see each other by design (tested below), so one sample is a batch here.
+    "stylegan2_discriminator.minibatch_stddev": Row(
+        lambda _, x: stylegan2_discriminator.minibatch_stddev(x, group_size=2, num_channels=2), batch(4, 3, 3, 6)
+    ),
+    "stylegan2_discriminator.discriminate": Row(
+        lambda p, x: discriminate(p, x, config=CRITIC), batch(4, 16, 16, 3), lambda: params(CRITIC)
+    ),
+    "stylegan2_discriminator.StyleGAN2Discriminator": Row(
+        lambda d, s: d.discriminate(*s),
+        lambda: (batch(4, 16, 16, 3)(), jnp.stack([labels()[:4]] * 8)),
+        critic_of_classes,
+    ),
+    "images.to_uint8": Row(of_sample(images.to_uint8), batch(4, 4, 3), dtypes=BOTH, keeps_dtype=False),
+    "images.from_uint8": Row(of_sample(images.from_uint8), lambda: jnp.arange(96, dtype=jnp.uint8).reshape(8, 2, 2, 3)),
+    "spaces.split_styles": Row(
+        lambda _, s: spaces.split_styles(s, config=CONFIG), lambda: jnp.concatenate(style_batch(), -1), dtypes=BOTH
+    ),
+    "spaces.join_styles": Row(of_sample(spaces.join_styles), style_batch, dtypes=BOTH),
+    "spaces.displacement": Row(
+        lambda d, s: spaces.displacement(d["w"].replace(vector=s), config=CONFIG), batch(32), directions
+    ),
+    "spaces.add_directions": Row(
+        lambda d, z: spaces.add_directions(z, [(d["z"], 2.0)], config=CONFIG), batch(24), directions, BOTH
+    ),
+    "spaces.add_directions/s": Row(
+        lambda d, s: spaces.add_directions(s[0], [(d["s"], s[1])], config=CONFIG),
+        lambda: (style_batch(), batch()()),
+        directions,
+        BOTH,
+    ),
+    "spaces.edited_styles": Row(edited, batch(24), lambda: (generator(), directions())),
+}
+# Not functions of arrays; `init` draws parameters from a key and is covered with its family.
+EXEMPT = {
+    *("stylegan2.StyleGAN2Config", "stylegan2.StyleLayer", "stylegan2.SynthesisState", "stylegan2.init"),
+    *("stylegan2_discriminator.DiscriminatorConfig", "stylegan2_discriminator.init"),
+    *("spaces.Direction", "spaces.resolve_layers", "images.image_grid", "images.save_png", "images.read_png"),
+}
+
+every_row = pytest.mark.parametrize("name", TABLE)
+
+
+def public_names(module: ModuleType) -> set[str]:
+    """Functions and classes of a module; networks (linen modules) are covered by the functions that apply them."""
+    label, found = module.__name__.rpartition(".")[2], set()
+    for name, value in vars(module).items():
+        own = (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__.startswith(module.__name__)
+        network = inspect.isclass(value) and issubclass(value, flax.linen.Module) and module is not nn
+        if own and not name.startswith("_") and not network:
+            found.add(f"{label}.{name}")
+    return found
+
+
+def test_every_public_array_function_has_a_row():
+    """Protects: the table from being forgotten when a function is added."""
+    modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces)
+    public = set().union(*map(public_names, modules))
+    assert public - EXEMPT == {name.partition("/")[0] for name in TABLE}
+
+
+@functools.cache
+def inputs(name: str) -> tuple[Any, Any]:
+    return TABLE[name].shared(), TABLE[name].samples()
+
+
+@functools.cache
+def jitted(name: str) -> Any:
+    return jax.jit(TABLE[name].function)
+
+
+@functools.cache
+def batched(name: str) -> Any:
+    return jax.jit(jax.vmap(TABLE[name].function, in_axes=(None, 0)))
+
+
+@functools.cache
+def batch_result(name: str) -> Any:
+    return batched(name)(*inputs(name))
+
+
+def pick(tree: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def check(found: Any, expected: Any, budget: float = BUDGET) -> None:
+    """Equal structure, shapes and dtypes; values within the budget, 8-bit values to one level (rounding of a tie)."""
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for got, want in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert (got.shape, got.dtype) == (want.shape, want.dtype)
+        slack = 1 if want.dtype == jnp.uint8 else budget * np.abs(np.asarray(want)).max()
+        assert np.abs(np.asarray(got, np.float64) - np.asarray(want, np.float64)).max() <= slack
+
+
+@every_row
+def test_jit_equals_eager(name: str):
+    """Protects: no dependence on concrete values, in or out of `jit`."""
+    shared, samples = inputs(name)
+    check(jitted(name)(shared, pick(samples, 0)), TABLE[name].function(shared, pick(samples, 0)))
+
+
+@every_row
+def test_vmap_equals_a_loop(name: str):
+    """Protects: single-sample functions are batched by `vmap`."""
+    shared, samples = inputs(name)
+    for index in range(0, SAMPLES, 3):
+        check(pick(batch_result(name), index), jitted(name)(shared, pick(samples, index)))
+
+
+COMPILATIONS: list[str] = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, duration_secs, **kwargs: (
+        COMPILATIONS.append(event) if event.endswith("backend_compile_duration") else None
+    )
+)
+
+
+@every_row
+def test_second_call_does_not_compile(name: str):
+    """Protects: no fresh closure behind a hidden `jit`, no shape or constant that depends on the values."""
+    shared, samples = inputs(name)
+    first, second = pick(samples, 0), pick(samples, 1)
+    for function in (jitted(name), TABLE[name].function):
+        jax.block_until_ready(function(shared, first))
+        before = len(COMPILATIONS)
+        jax.block_until_ready(function(shared, second))
+        assert len(COMPILATIONS) == before
+
+
+def test_compilations_are_counted():
+    """Protects: the test above from a renamed event."""
+    before = len(COMPILATIONS)
+    jax.jit(lambda x: x + 12345)(jnp.zeros(3))
+    assert len(COMPILATIONS) > before
+
+
+def is_float(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+@every_row
+def test_dtype_is_kept(name: str):
+    """Protects: float32 in, float32 out, and bfloat16 likewise where it is taken; known without computing anything."""
+    row, (shared, samples) = TABLE[name], inputs(name)
+    for dtype in row.dtypes:
+        sample = jax.tree.map(lambda leaf, d=dtype: leaf.astype(d) if is_float(leaf) else leaf, pick(samples, 0))
+        result = jax.tree.leaves(jax.eval_shape(row.function, shared, sample))
+        expected = {jnp.dtype(dtype)} if row.keeps_dtype else {jnp.dtype(jnp.uint8)}
+        assert {leaf.dtype for leaf in result} == expected
+
+
+@every_row
+def test_samples_do_not_see_their_neighbours(name: str):
+    """Protects: the headline promise. Other samples change, one of them to NaN; a sample keeps its result."""
+    shared, samples = inputs(name)
+    kept = 3
+
+    def disturb(leaf: jax.Array) -> jax.Array:
+        if not is_float(leaf):
+            return jnp.roll(leaf, 1, axis=0).at[kept].set(leaf[kept])
+        return (-7 * leaf).at[kept + 1].set(jnp.nan).at[kept].set(leaf[kept])
+
+    disturbed = batched(name)(shared, jax.tree.map(disturb, samples))
+    check(pick(disturbed, kept), pick(batch_result(name), kept))
+    check(pick(disturbed, kept), jitted(name)(shared, pick(samples, kept)))
+
+
+def devices_sharding() -> NamedSharding:
+    mesh = Mesh(np.array(jax.devices()), ("batch",), axis_types=(AxisType.Auto,))
+    assert mesh.size == SAMPLES
+    return NamedSharding(mesh, PartitionSpec("batch"))
+
+
+@every_row
+def test_eight_devices(name: str):
+    """Protects: a batch divided among devices gives the same numbers, stays divided, and needs no communication."""
+    split = devices_sharding()
+    shared, samples = inputs(name)
+    shared = jax.device_put(shared, NamedSharding(split.mesh, PartitionSpec()))
+    samples = jax.device_put(samples, split)
+    program = batched(name).lower(shared, samples).compile()
+    result = program(shared, samples)
+    check(result, batch_result(name))
+    if TABLE[name].stays_divided:
+        assert not re.search("all-gather|all-reduce|all-to-all|collective-permute", program.as_text())
+        assert all(leaf.addressable_shards[0].data.shape[0] == 1 for leaf in jax.tree.leaves(result))
+
+
+def test_discriminator_samples_see_their_group_and_say_so():
+    """Protects: the documented exception of minibatch statistics, nothing beyond the group; also on eight devices."""
+    score = jax.jit(functools.partial(discriminate, config=CRITIC))
+    x = normal(SAMPLES, 16, 16, 3)
+    before, after = score(params(CRITIC), x), score(params(CRITIC), x.at[0].multiply(3))
+    changed = np.flatnonzero(np.abs(after - before) > BUDGET * np.abs(before).max())
+    assert changed.tolist() == [0, 2, 4, 6], "groups of 4 of 8 samples are those with equal number modulo 2"
+    for function in (discriminate, stylegan2_discriminator.minibatch_stddev):
+        assert "minibatch standard deviation" in (function.__doc__ or "") or "whole batch" in (function.__doc__ or "")
+    split = devices_sharding()
+    replicated = jax.device_put(params(CRITIC), NamedSharding(split.mesh, PartitionSpec()))
+    check(score(replicated, jax.device_put(x, split)), before)
