@@ -207,14 +207,22 @@ def run(options: Options) -> dict[str, Any]:
     return result
 
 
+def _check(options: Options) -> None:
+    if min(*options.batches, options.repeats) < 1:
+        raise ValueError("--batches and --repeats take positive numbers")
+    if options.peer_ada and not (options.peer_ada / "training" / "networks.py").is_file():
+        raise ValueError(f"{options.peer_ada}: no checkout of stylegan2-ada-pytorch (training/networks.py is missing)")
+
+
 def main() -> None:
     """Runs the benchmark and writes its results."""
     options = tyro.cli(Options, config=(tyro.conf.FlagCreatePairsOff,))
     if options.allocator == "huge_pages":
         restart_with_huge_pages()
     try:
+        _check(options)
         result = run(options)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
     options.output.mkdir(parents=True, exist_ok=True)
     path = (

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
+import math
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy as np
 
 from jaxedit.generators import stylegan2, stylegan2_discriminator
 from jaxedit.generators.config import config_from_dict, config_to_dict
+
+MAX_NUMBERS = 1 << 27  # config-f at 1024 px has 33 million
 
 _NETWORKS = {
     "generator": (stylegan2.StyleGAN2Config, stylegan2.init),
@@ -89,7 +92,8 @@ def save(path: str | Path, *, network: str, params: Any, config: Any, metadata: 
     path = Path(path).absolute()
     if path.exists():
         raise FileExistsError(f"{path}: already exists; choose another destination or remove it first")
-    if problems := mismatches(abstract_params(network, config), params):
+    target = abstract_params(network, config)
+    if problems := mismatches(target, params) or _too_large(target):
         raise CheckpointError(f"{path}: the parameters do not fit the configuration: {_summary(problems)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
@@ -100,7 +104,7 @@ def save(path: str | Path, *, network: str, params: Any, config: Any, metadata: 
         )
         _write_json(partial / "metadata.json", dict(metadata))
         ocp.save(str(partial / "params"), jax.tree.map(np.asarray, params))
-        shutil.move(partial, path)
+        os.rename(partial, path)  # fails if another process was faster
 
 
 def load(path: str | Path) -> stylegan2.StyleGAN2Generator:
@@ -163,7 +167,7 @@ def _read(path: Path, wanted: str) -> tuple[Any, Any, dict[str, Any]]:
     target = abstract_params(network, config)
     try:
         stored = ocp.metadata(str(path / "params")).metadata
-        problems = mismatches(target, stored)
+        problems = mismatches(target, stored) or _too_large(target)
         if not problems:
             sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
             described = jax.tree.map(
@@ -175,6 +179,12 @@ def _read(path: Path, wanted: str) -> tuple[Any, Any, dict[str, Any]]:
             f"{path}: the parameters can't be read: {str(error).splitlines()[0] if str(error) else error!r}"
         ) from error
     raise CheckpointError(f"{path}: the parameters do not fit config.json: {_summary(problems)}")
+
+
+def _too_large(tree: Any) -> list[str]:
+    """Storage may claim arrays that it does not hold, so shapes that agree with config.json protect nobody's memory."""
+    numbers = sum(math.prod(shape) for shape in _shapes(tree).values())
+    return [f"{numbers:,} numbers, and at most {MAX_NUMBERS:,} are read"] if numbers > MAX_NUMBERS else []
 
 
 def _summary(problems: list[str], limit: int = 8) -> str:

@@ -98,7 +98,7 @@ def test_missing_peer_is_one_line(tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("error: the peer stopped")
+    assert done.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path}: no checkout")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 

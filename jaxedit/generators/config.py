@@ -9,6 +9,28 @@ from typing import Any, TypeVar
 Config = TypeVar("Config")
 
 _LARGEST = 1 << 20
+_DEEPEST = 64
+
+
+def check_config(config: Any, *, may_be_zero: tuple[str, ...]) -> None:
+    """Refuses an architecture that can't be built.
+
+    Args:
+        config: A config with `resolution`, `channel_base`, `channel_max` and `mapping_layers`.
+        may_be_zero: The fields that need not be positive.
+
+    Raises:
+        ValueError: One line with the field, its value and what would be right.
+    """
+    if config.resolution < 8 or config.resolution & (config.resolution - 1):
+        raise ValueError(f"resolution is {config.resolution}; it has to be a power of two, at least 8")
+    for name, value in config_to_dict(config).items():
+        if value is not None and not (value > 0 or (value == 0 and name in may_be_zero)):
+            raise ValueError(f"{name} is {value}; it has to be positive")
+    if config.channel_base < config.resolution:
+        raise ValueError(f"channel_base is {config.channel_base}; it has to be at least the resolution")
+    if config.mapping_layers > _DEEPEST:
+        raise ValueError(f"mapping_layers is {config.mapping_layers}; it has to be at most {_DEEPEST}")
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
@@ -32,6 +54,7 @@ def config_from_dict(cls: type[Config], values: Any) -> Config:
     if not isinstance(values, dict):
         raise ValueError("the configuration has to be an object")
     types = typing.get_type_hints(cls)
+    fields = {}
     for name, value in values.items():
         if name not in types:
             raise ValueError(f"unknown field {name!r}; the fields are {', '.join(types)}")
@@ -40,4 +63,5 @@ def config_from_dict(cls: type[Config], values: Any) -> Config:
             raise ValueError(f"{name} is {value!r}, expected {' or '.join(kind.__name__ for kind in allowed)}")
         if value is not None and not 0 <= value <= _LARGEST:
             raise ValueError(f"{name} is {value!r}, expected a value from 0 to {_LARGEST}")
-    return cls(**values)
+        fields[name] = float(value) if value is not None and float in allowed else value
+    return cls(**fields)

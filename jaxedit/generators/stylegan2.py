@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from jaxedit.generators.config import check_config
 from jaxedit.nn import Dense, StyleConv, ToRGB, leaky_relu, normalize_second_moment, upsample2d
 
 Params = dict[str, Any]
@@ -74,8 +75,7 @@ class StyleGAN2Config:
     conv_clamp: float | None = None
 
     def __post_init__(self):
-        if self.resolution < 8 or self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution is {self.resolution}; it has to be a power of two, at least 8")
+        check_config(self, may_be_zero=("c_dim",))
 
     @property
     def block_resolutions(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxedit.generators.config import check_config
 from jaxedit.nn import Dense, conv2d, downsample2d, downsample_conv2d, leaky_relu, normalize_second_moment
 
 Params = dict[str, Any]
@@ -45,8 +46,9 @@ class DiscriminatorConfig:
     mapping_lr_multiplier: float = 0.01
 
     def __post_init__(self):
-        if self.resolution < 8 or self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution is {self.resolution}; it has to be a power of two, at least 8")
+        check_config(self, may_be_zero=("c_dim", "mbstd_channels", "mapping_layers"))
+        if self.mbstd_channels and self.channels(4) % self.mbstd_channels:
+            raise ValueError(f"mbstd_channels is {self.mbstd_channels}; it has to divide {self.channels(4)} channels")
 
     def channels(self, resolution: int) -> int:
         """Width of the activations at a resolution."""

@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
@@ -50,13 +49,20 @@ def conv2d(
     """
     precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
     options = {
-        "padding": padding,
+        "padding": tuple(map(tuple, padding)),
         "stride": stride,
         "dilation": input_dilation,
         "reverse": False,
         "precision": precision,
     }
-    return _conv_p.bind(x[None], kernel, **options)[0]
+    x, kernel = _vary_alike(x[None], kernel), _vary_alike(kernel, x)
+    return _conv_p.bind(x, kernel, **options)[0]
+
+
+def _vary_alike(array: Array, other: Array) -> Array:
+    """Inside `jax.shard_map`: marks an array that all devices share as differing, where the other operand differs."""
+    missing = tuple(jax.typeof(other).mat.varying - jax.typeof(array).mat.varying)
+    return lax.pcast(array, missing, to="varying") if missing else array
 
 
 def _orient(kernel: Array, reverse: bool) -> Array:
@@ -93,9 +99,11 @@ def _cpu(
 
 def _winograd_pays(x: Array, kernel: Array) -> bool:
     """Measured: from 256 channels on, with enough pixels to make up for transforming the kernel and for compiling."""
+    wide = x.dtype == jnp.float32 and kernel.shape[:2] == (3, 3) and min(kernel.shape[2:]) >= 256
+    if not wide or not all(isinstance(size, int) for size in x.shape):  # symbolic in a shape-polymorphic export
+        return False
     batch, height, width, _ = x.shape
-    whole_tiles = height % 4 == width % 4 == 0 and batch * height * width >= 2048
-    return x.dtype == jnp.float32 and kernel.shape[:2] == (3, 3) and min(kernel.shape[2:]) >= 256 and whole_tiles
+    return height % 4 == width % 4 == 0 and batch * height * width >= 2048
 
 
 def _transposed_3x3_in_phases(x: Array, kernel: Array, precision: Any) -> Array:
@@ -173,13 +181,13 @@ def _batch(arguments, axes, **options):
 
 
 def _abstract(x, kernel, **options):
-    out = jax.eval_shape(functools.partial(_plain, **options), x, kernel)
-    return ShapedArray(out.shape, out.dtype)
+    return jax.make_jaxpr(functools.partial(_plain, **options))(x, kernel).out_avals[0]
 
 
 _conv_p = Primitive("jaxedit_conv2d")
 _conv_p.def_abstract_eval(_abstract)
-_conv_p.def_impl(jax.jit(_conv_p.bind, static_argnames=("padding", "stride", "dilation", "reverse", "precision")))
+_jitted = jax.jit(_conv_p.bind, static_argnames=("padding", "stride", "dilation", "reverse", "precision"))
+_conv_p.def_impl(lambda *arrays, **options: (_plain if jax.config.jax_disable_jit else _jitted)(*arrays, **options))
 ad.defbilinear(_conv_p, _input_transpose, _kernel_transpose)
 batching.primitive_batchers[_conv_p] = _batch
 mlir.register_lowering(_conv_p, mlir.lower_fun(_plain, multiple_results=False))

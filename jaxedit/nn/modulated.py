@@ -85,6 +85,8 @@ class StyleConv(nn.Module):
             y = y + (strength * jax.random.normal(noise, size))[:, :, None]
         elif noise == "const":
             y = y + (strength * constant)[:, :, None]
+        elif noise != "none":
+            raise ValueError(f"noise is {noise!r}; it has to be 'const', 'none' or a key")
         return _clamp(leaky_relu(y), self.clamp).astype(x.dtype)
 
 

@@ -11,7 +11,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
@@ -110,8 +109,7 @@ def _filter(x: Array, *, pad: int, gain: float) -> Array:
 
 
 def _abstract(x, **options):
-    out = jax.eval_shape(partial(_filter, **options), x)
-    return ShapedArray(out.shape, out.dtype)
+    return jax.make_jaxpr(partial(_filter, **options))(x).out_avals[0]
 
 
 def _batch(arguments, axes, **options):
@@ -122,7 +120,8 @@ def _batch(arguments, axes, **options):
 # times as long as filtering the cotangent.
 _smooth_p = Primitive("jaxedit_smooth")
 _smooth_p.def_abstract_eval(_abstract)
-_smooth_p.def_impl(jax.jit(_smooth_p.bind, static_argnames=("pad", "gain")))
+_jitted = jax.jit(_smooth_p.bind, static_argnames=("pad", "gain"))
+_smooth_p.def_impl(lambda x, **options: (_filter if jax.config.jax_disable_jit else _jitted)(x, **options))
 ad.deflinear2(_smooth_p, lambda cotangent, x, *, pad, gain: [_smooth_p.bind(cotangent, pad=3 - pad, gain=gain)])
 batching.primitive_batchers[_smooth_p] = _batch
 mlir.register_lowering(_smooth_p, mlir.lower_fun(_filter, multiple_results=False))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -70,9 +71,9 @@ def winograd_conv2d(
     partial = [_combine(_OUTPUT, [line[j] for line in products]) for j in range(6)]
     pixels = [_combine(_OUTPUT, [column[i] for column in partial]) for i in range(_TILE)]
     out = jnp.stack([jnp.stack([p.reshape(batch, rows, columns, -1) for p in line], 3) for line in pixels], 2)
-    return out.reshape(batch, height, width, -1)
+    return out.reshape(batch, height, columns, _TILE, -1).reshape(batch, height, width, -1)
 
 
-def _combine(matrix: tuple[tuple[float, ...], ...], parts: Sequence[Array]) -> list[Array]:
+def _combine(matrix: Sequence[Sequence[float | int]], parts: Sequence[Any]) -> list[Any]:
     """Multiplies a constant matrix with a vector of arrays."""
     return [functools.reduce(jnp.add, [c * part for c, part in zip(row, parts, strict=True) if c]) for row in matrix]
