@@ -395,3 +395,9 @@ def test_hostile_metadata(content: bytes, damaged: Path):
     """Protects: the same for metadata.json."""
     (damaged / "metadata.json").write_bytes(content)
     assert refuse(damaged).startswith("metadata.json ")
+
+
+def test_sizes_are_limited_before_anything_is_read(damaged: Path, monkeypatch: pytest.MonkeyPatch):
+    """Protects: memory from a folder that claims arrays which it does not hold, in agreement with its config.json."""
+    monkeypatch.setattr(checkpoints, "MAX_NUMBERS", 1000)
+    assert "at most 1,000 are read" in refuse(damaged)

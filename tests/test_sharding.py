@@ -1,4 +1,4 @@
-"""The primitives in other execution modes: every kind of mesh, shard_map, without jit, exported with a symbolic batch."""
+"""The primitives in other modes: every kind of mesh, shard_map, without jit, exported with a symbolic batch."""
 
 import functools
 
@@ -93,7 +93,7 @@ def test_without_jit(arguments):
 
 
 def test_a_symbolic_batch():
-    """Protects: tracing with an unknown batch size, as a shape-polymorphic export does; wide layers are the hard case."""
+    """Protects: tracing with an unknown batch size, as a shape-polymorphic export does, in a wide layer."""
     kernel = jnp.zeros((3, 3, 256, 256))
     function = jax.jit(jax.vmap(lambda x: conv2d(x, kernel, padding=((1, 1), (1, 1)))))
     (batch,) = jax.export.symbolic_shape("n")
