@@ -385,7 +385,9 @@ class StyleGAN2Generator:
         """See `styles`."""
         return styles(self.params, w, config=self.config)
 
-    def synthesize(self, styles, *, noise="const", with_features=False, compute_dtype=jnp.float32):
+    def synthesize(
+        self, styles: Styles, *, noise: Noise = "const", with_features: bool = False, compute_dtype=jnp.float32
+    ):
         """See `synthesize`."""
         return synthesize(
             self.params,

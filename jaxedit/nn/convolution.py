@@ -1,10 +1,10 @@
 """The one two-dimensional convolution of the library.
 
-XLA's CPU backend serves only plain correlations quickly. It loses the fast path where a kernel is reversed inside a
-loop (every input gradient in `lax.scan` or `lax.while_loop`) and where the input is dilated (every up-sampling
-convolution). So the convolution is a bilinear primitive of its own: the derivative of a convolution is again this
-primitive, and each platform lowers it in the form that it is fast at. `grad`, `jvp`, `vmap`, `linearize` and their
-nestings all work.
+XLA's CPU backend serves only plain correlations quickly. It loses the fast path where a kernel is reversed and its axes
+are swapped inside a loop (every input gradient in `lax.scan` or `lax.while_loop`) and where the input is dilated (every
+up-sampling convolution). So the convolution is a bilinear primitive of its own: the derivative of a convolution is
+again this primitive, and each platform lowers it in the form that it is fast at. `grad`, `jvp`, `vmap`, `linearize` and
+their nestings all work.
 """
 
 from __future__ import annotations
