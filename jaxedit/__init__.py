@@ -7,7 +7,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxedit import batch, checkpoints, images, spaces
+    from jaxedit import batch, checkpoints, images, nn, spaces
+    from jaxedit import directions as directions
     from jaxedit.checkpoints import load, load_discriminator
     from jaxedit.directions.files import load_direction, save_direction
     from jaxedit.generators import stylegan2, stylegan2_discriminator
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "load_direction",
     "load_discriminator",
+    "nn",
     "sample_z",
     "save_direction",
     "spaces",
@@ -44,7 +46,9 @@ _ATTRIBUTES = {
 _MODULES = {
     "batch": "jaxedit.batch",
     "checkpoints": "jaxedit.checkpoints",
+    "directions": "jaxedit.directions",
     "images": "jaxedit.images",
+    "nn": "jaxedit.nn",
     "spaces": "jaxedit.spaces",
     "stylegan2": "jaxedit.generators.stylegan2",
     "stylegan2_discriminator": "jaxedit.generators.stylegan2_discriminator",
@@ -54,6 +58,8 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name in _MODULES:
         value = importlib.import_module(_MODULES[name])
+        if name == "directions":
+            importlib.import_module("jaxedit.directions.files")
     elif name in _ATTRIBUTES:
         value = getattr(importlib.import_module(_ATTRIBUTES[name]), name)
     else:
@@ -63,4 +69,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_ATTRIBUTES, *_MODULES})

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.options import Demo, Drawing, Edit, Generate, Info
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
-MAX_SEEDS = 10_000_000
+MAX_PICTURES = 1_000_000
 MAX_GRID = 1024
 
 
@@ -58,7 +59,7 @@ def run(command: Generate | Edit | Info | Demo, read_arrays: files.Reader) -> No
     if isinstance(command, Info):
         print(inspection.describe(command.path, read_arrays))
     elif isinstance(command, Demo):
-        arguments = demo.prepare(command.output, keep=command.existing != "error")
+        arguments = demo.prepare(command.output, existing=command.existing)
         edit(Edit(**arguments, existing=command.existing, grid=True), read_arrays)
     elif isinstance(command, Edit):
         edit(command, read_arrays)
@@ -90,6 +91,8 @@ def edit(command: Edit, read_arrays: files.Reader) -> None:
         codes = _file_codes(command.latents, generator, read_arrays)
     else:
         codes = _seed_codes(seeds or (), generator)
+    if len(codes.names) * len(command.strengths) > MAX_PICTURES:
+        raise ValueError(f"more than {MAX_PICTURES} pictures; divide them between several runs")
     pictures = [
         Picture(f"{name}_{strength:+g}.png", position, strength)
         for position, name in enumerate(codes.names)
@@ -123,8 +126,8 @@ def parse_seeds(text: str) -> list[int]:
         begin, end = int(first), int(last or first)
         if end < begin or end >= 2**32:
             raise ValueError(f"seeds {text!r}: {part.strip()!r} is not a range of numbers from 0 to 4294967295")
-        if end - begin + len(seeds) >= MAX_SEEDS:
-            raise ValueError(f"seeds {text!r}: more than {MAX_SEEDS} seeds")
+        if end - begin + len(seeds) >= MAX_PICTURES:
+            raise ValueError(f"seeds {text!r}: more than {MAX_PICTURES} seeds; divide them between several runs")
         seeds.update(dict.fromkeys(range(begin, end + 1)))
     return list(seeds)
 
@@ -209,11 +212,13 @@ def _draw(
     label = _class_vector(command, generator, from_seeds)
     if not math.isfinite(command.truncation_psi):
         raise ValueError("--truncation-psi takes a finite number")
+    if not 0 <= (command.truncation_cutoff or 0) <= generator.config.num_ws:
+        raise ValueError(f"--truncation-cutoff takes a number of rows of W+, 0 to {generator.config.num_ws}")
     rows = math.ceil(len(pictures) / columns)
     if command.grid and max(rows, columns) > MAX_GRID:
         raise ValueError(f"--grid: a sheet of {columns} x {rows} pictures is too large (at most {MAX_GRID} a side)")
-    skipped = _existing(command, pictures)
-    todo = [picture for picture in pictures if picture.name not in skipped]
+    present = _existing(command, pictures)
+    todo = [picture for picture in pictures if command.existing != "skip" or picture.name not in present]
     size = batch.choose_batch_size(len(todo), command.batch_size)
     settings = settings | {
         "checkpoint": generator.fingerprint or str(command.checkpoint.resolve()),
@@ -223,7 +228,7 @@ def _draw(
         "class": command.label,
         "compute_dtype": command.compute_dtype,
     }
-    record = _check_record(command, settings)
+    record = _check_record(command, settings, pictures, present)
     output = command.output
     output.mkdir(parents=True, exist_ok=True)
 
@@ -238,6 +243,10 @@ def _draw(
     with batch.PngWriter() as writer:
         for index, image in enumerate(tqdm(drawn, total=len(todo), unit="picture", disable=None)):
             if index == 0:
+                # Whatever stops the run from here on, every picture in the directory is of the recorded settings.
+                for picture in todo:
+                    if picture.name in present:
+                        (output / picture.name).unlink()
                 with replacing(output / record) as partial:
                     partial.write_text(json.dumps({"jaxedit": jaxedit.__version__, **settings}, indent=2) + "\n")
             writer.write(output / todo[index].name, image)
@@ -294,7 +303,7 @@ def _class_vector(command: Drawing, generator: StyleGAN2Generator, from_seeds: b
 
 
 def _existing(command: Drawing, pictures: Sequence[Picture]) -> set[str]:
-    """Names of the pictures to skip."""
+    """Names of all files in the output directory; any of this run's pictures are an error unless allowed."""
     output = command.output
     if not output.exists():
         return set()
@@ -306,26 +315,48 @@ def _existing(command: Drawing, pictures: Sequence[Picture]) -> set[str]:
     if found and command.existing == "error":
         others = f" and {len(found) - 1} more exist" if len(found) > 1 else " exists"
         raise FileExistsError(f"{output / found[0]}{others} already; --existing skip or --existing overwrite goes on")
-    return set(found) if command.existing == "skip" else set()
+    return present
 
 
-def _check_record(command: Drawing, settings: dict[str, Any]) -> str:
-    """Name of the file that keeps a run's settings; an earlier run into the same directory must have had the same."""
+def _check_record(command: Drawing, settings: dict[str, Any], pictures: Sequence[Picture], present: set[str]) -> str:
+    """Name of the file that keeps a run's settings: pictures of different settings never share a directory.
+
+    An earlier run into the directory must have had the same settings, unless all its pictures are overwritten.
+    """
     name = f"{type(command).__name__.lower()}.json"
     path = command.output / name
-    if command.existing == "overwrite" or not path.exists():
+    if command.existing == "overwrite":
+        different = _different(path, settings) if name in present else ["settings"]
+        ours = {picture.name for picture in pictures}
+        pattern = re.compile(r"seed\d{4,}\.png" if isinstance(command, Generate) else r"(seed|code)\d{4,}_.+\.png")
+        others = sorted(found for found in present - ours if pattern.fullmatch(found))
+        if different and others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise ValueError(
+                f"{command.output}: {others[0]}{more} would stay, made with another {different[0]}; remove them or "
+                "choose another --output"
+            )
         return name
-    try:
-        earlier = json.loads(path.read_text())
-        different = [key for key, value in settings.items() if earlier[key] != value]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: not the record of an earlier run") from error
+    if name not in present:
+        return name
+    different = _different(path, settings)
+    if different == ["record"]:
+        raise ValueError(f"{path}: not the record of an earlier run")
     if different:
         raise ValueError(
             f"{command.output}: holds pictures made with another {different[0]}; choose another --output, or "
             "--existing overwrite"
         )
     return name
+
+
+def _different(path: Path, settings: dict[str, Any]) -> list[str]:
+    """The settings in which a record differs; ["record"] if it is none."""
+    try:
+        earlier = json.loads(path.read_text())
+        return [key for key, value in settings.items() if earlier[key] != value]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ["record"]
 
 
 def _digest(array: np.ndarray, *fields: Any) -> str:

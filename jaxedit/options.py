@@ -21,7 +21,7 @@ class Drawing:
     truncation_psi: float = 1.0
     """Truncation towards the average w, for seeds: 1 is none, 0.7 usual, 0 the average image."""
     truncation_cutoff: int | None = None
-    """Truncate only the first so many rows of W+."""
+    """Truncate only the first so many rows of W+: 0 to all."""
     noise_mode: Literal["const", "none", "random"] = "const"
     """Noise maps stored in the checkpoint, none, or drawn anew for every seed (repeatably)."""
     label: Annotated[int | None, tyro.conf.arg(name="class", metavar="INT")] = None
@@ -33,7 +33,8 @@ class Drawing:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the synthesis network."""
     existing: Existing = "error"
-    """What to do if a picture exists already: refuse, skip it (resumes an interrupted run), or overwrite it."""
+    """What to do if a picture exists already: refuse, skip it (resumes an interrupted run), or overwrite it. Pictures
+    of other settings (truncation, directions, ...) are never mixed: overwriting is refused if some would stay."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Generate(Drawing):
     """Draw pictures of seeds: seed0000.png, seed0001.png, ..."""
 
     seeds: str
-    """Seeds such as 0-31 or 0,4,7-9; the same latents as NVIDIA's scripts draw for them."""
+    """Seeds such as 0-31 or 0,4,7-9, at most a million; the same latents as NVIDIA's scripts draw for them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,4 +83,4 @@ class Demo:
     output: Path = Path("demo")
     """Directory for the checkpoint, the direction and the pictures."""
     existing: Existing = "error"
-    """What to do if the directory holds results already: refuse, keep them, or overwrite them."""
+    """What to do if the directory holds results already: refuse, keep them, or make all of them anew."""

@@ -121,7 +121,8 @@ def edited_styles(
 
     Args:
         generator: The generator whose `synthesize` will draw the styles.
-        latent: A Z vector `[z_dim]`, which is mapped, or a W+ code `[num_ws, w_dim]`, which is taken as it is.
+        latent: A Z vector `[z_dim]`, which is mapped, or a W+ code `[num_ws, w_dim]`, which is taken as it is. One
+            dimension always means Z: repeat a W code for all rows, as in `jnp.tile(w, (num_ws, 1))`.
         edits: `(direction, strength)` pairs of any spaces: Z before the mapping, W and W+ after truncation, S last.
         c: One-hot class label of a conditional generator, for Z vectors only.
         truncation_psi: 1 is none, 0 the average; for Z vectors only.

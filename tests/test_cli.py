@@ -225,6 +225,35 @@ def test_an_interrupted_run_resumes(checkpoint, tmp_path, monkeypatch, capsys):
     assert f"{30 - before} pictures written, {before} kept" in capsys.readouterr().out
 
 
+def test_overwriting_never_mixes_settings(checkpoint, tmp_path, monkeypatch, capsys):
+    """Protects: `--existing skip` keeps pictures of the settings asked for only."""
+    output, save = tmp_path / "out", images.save_png
+    command = ["generate", checkpoint, "--batch-size", 8, "--output", output, "--existing"]
+    assert run(*command, "overwrite", "--seeds", "0-19", "--truncation-psi", 0.1) == 0
+    old = {path.name: path.read_bytes() for path in output.iterdir()}
+    message = failure(capsys, *command, "overwrite", "--seeds", "0-3")
+    assert "seed0004.png and 15 more would stay, made with another truncation_psi" in message
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == old
+
+    def stops(path, image):
+        if path.name == "seed0009.png":
+            raise KeyboardInterrupt
+        save(path, image)
+
+    monkeypatch.setattr(images, "save_png", stops)
+    assert "interrupted" in failure(capsys, *command, "overwrite", "--seeds", "0-19")
+    monkeypatch.setattr(images, "save_png", save)
+    assert all(path.read_bytes() != old[path.name] for path in output.glob("*.png"))
+    assert run(*command, "skip", "--seeds", "0-19") == 0
+    assert all(path.read_bytes() != old[path.name] for path in output.glob("*.png"))
+    assert len(list(output.glob("*.png"))) == 20
+
+    (output / "generate.json").write_text("[" * 100000)
+    assert "not the record" in failure(capsys, *command, "skip", "--seeds", "0-19")
+    assert "would stay" in failure(capsys, *command, "overwrite", "--seeds", "0")
+    assert run(*command, "overwrite", "--seeds", "0-19") == 0
+
+
 # Errors: one line, exit code 1, nothing written, nothing compiled.
 
 
@@ -235,12 +264,14 @@ def test_an_interrupted_run_resumes(checkpoint, tmp_path, monkeypatch, capsys):
         (["--seeds", "5-2"], "'5-2' is not a range"),
         (["--seeds", "a"], "'a' is not a number"),
         (["--seeds", "4294967296"], "from 0 to 4294967295"),
-        (["--seeds", "0-4294967295"], "more than 10000000"),
+        (["--seeds", "0-4294967295"], "more than 1000000 seeds"),
         (["--seeds", "0", "--class", "1"], "no classes"),
         (["--seeds", "0", "--batch-size", "3"], "batch size 3 is not a positive multiple of the 8 device"),
         (["--seeds", "0", "--batch-size", "0"], "batch size 0"),
         (["--seeds", "0", "--noise-mode", "loud"], "invalid choice 'loud'"),
         (["--seeds", "0", "--truncation-psi", "nan"], "finite"),
+        (["--seeds", "0", "--truncation-cutoff", "-3"], "rows of W+, 0 to 8"),
+        (["--seeds", "0", "--truncation-cutoff", "9"], "rows of W+, 0 to 8"),
         (["--seeds", "0", "--bogus"], "--bogus"),
         ([], "--seeds"),
     ],
@@ -259,6 +290,7 @@ def test_wrong_options_of_generate(checkpoint, tmp_path, capsys, arguments, mess
         (["--seeds", "0", "--no-direction"], "at least one --direction"),
         (["--seeds", "0", "--strengths", "1", "1"], "two values are the same"),
         (["--seeds", "0", "--strengths", "nan"], "finite"),
+        (["--seeds", "0-999999", "--strengths", "1", "2"], "more than 1000000 pictures"),
         (["--seeds", "0", "--weights", "1", "2"], "2 values for 1 directions"),
         (["--seeds", "0", "--layers", "6-9"], "layers 0 to 7"),
         (["--seeds", "0", "--layers", "b8.conv0"], "no layer 'b8.conv0'"),
@@ -384,7 +416,21 @@ def test_demo_writes_a_checkpoint_an_edit_and_a_sheet(tmp_path, monkeypatch, cap
     assert len(list(output.glob("seed*.png"))) == 20 and load(output / "checkpoint").config == tiny
     assert (images.read_png(output / "seed0000_-4.png") != images.read_png(output / "seed0000_+4.png")).any()
     assert "exists already" in failure(capsys, "demo", "--output", output)
+    before = (output / "seed0003_+4.png").read_bytes()
+    shutil.rmtree(output / "checkpoint" / "params")
+    (output / "checkpoint" / "config.json").write_text("{")
     assert run("demo", "--output", output, "--existing", "overwrite") == 0
+    assert load(output / "checkpoint").config == tiny and (output / "seed0003_+4.png").read_bytes() == before
+
+
+def test_demo_overwrites_no_checkpoint_of_others(checkpoint, tmp_path, capsys):
+    output = tmp_path / "demo"
+    shutil.copytree(checkpoint, output / "checkpoint")
+    assert "not made by the demo" in failure(capsys, "demo", "--output", output, "--existing", "overwrite")
+    (output / "checkpoint" / "config.json").unlink()
+    (output / "checkpoint" / "thesis.tex").write_text("")
+    assert "not made by the demo" in failure(capsys, "demo", "--output", output, "--existing", "overwrite")
+    assert (output / "checkpoint" / "thesis.tex").exists() and load(checkpoint)
 
 
 def test_real_codes_along_real_directions(fixtures, tmp_path, capsys):

@@ -108,6 +108,11 @@ def text(value: str) -> bytes:
 
 DICT = b"ccollections\nOrderedDict\n"
 NAMESPACE = b"cargparse\nNamespace\n"
+FLOAT = b"cnumpy\ndtype\n" + text("f4") + b"\x85R"
+TENSOR = (b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n" + text("0")) + (
+    text("cpu") + b"K\x01tQ"
+)  # and its first argument
+STREAM = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
 REFUSED = {
     "an unknown name": (b"\x80\x02cos\nsystem\n.", "os.system"),
     "a name with dots": (b"\x80\x04" + text("collections") + text("OrderedDict.clear") + b"\x93.", "OrderedDict.clear"),
@@ -128,6 +133,21 @@ REFUSED = {
     "a text array": (pickle.dumps(np.array(["abc"]), protocol=4), "data type"),
     "an endless list": (b"\x80\x02]q\x00h\x00a.", "levels"),
     "an empty stack": (b"\x80\x020.", "malformed"),
+    "an empty stack at the end": (b"\x80\x02.", "malformed"),
+    "17 arguments": (b"\x80\x02ctorch\ndevice\n(" + b"N" * 17 + b"tR.", "arguments"),
+    "a size of 17 numbers": (b"\x80\x02ctorch\nSize\n(" + b"K\x01" * 17 + b"t\x85R.", "malformed"),
+    "a size of bytes": (b"\x80\x03ctorch\nSize\nC\x02ab\x85R.", "malformed"),
+    "a set of bytes": (b"\x80\x03cbuiltins\nset\nC\x02ab\x85R.", "malformed"),
+    "a shape of bytes": (STREAM + b"\x80\x03" + TENSOR + b"K\x00C\x02abC\x02abtR.", "whole numbers"),
+    "a long key": (b"\x80\x02}" + text("k" * 5000) + b"Ns.", "4096 characters"),
+    "a long key of a function": (b"\x80\x02" + DICT + b"]" + text("k" * 5000) + b"N\x86a\x85R.", "4096 characters"),
+    "a long element of a set": (b"\x80\x02cbuiltins\nset\n]" + text("k" * 5000) + b"a\x85R.", "4096 characters"),
+    "text that is encoded again and again": (
+        (b"\x80\x02" + text("x" * 1_000_000) + b"q\x000" + FLOAT + b"q\x010")
+        + b"cnumpy.core.multiarray\n_reconstruct\nNNN\x87R(NK\x01\x85h\x01Nh\x00tb0" * 200
+        + b"N.",
+        "MiB of text",
+    ),
     "no end": (b"\x80\x02]", "truncated"),
 }
 
@@ -140,6 +160,15 @@ def test_refused(tmp_path: Path, case: str) -> None:
     with pytest.raises(ConversionError, match=message) as error:
         read_tensors(path)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_byte_strings_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects: a byte string that the file holds once and mentions often is not copied without limit."""
+    monkeypatch.setattr("weights_convert.values.MAX_BYTES", 1000)
+    content = b"\x80\x03](C\xc8" + bytes(200) + b"q\x00" + b"%e."
+    assert len(read_tensors(write(tmp_path / "x.pkl", content.replace(b"%", b"h\x00" * 4)))) == 5
+    with pytest.raises(ConversionError, match="byte strings"):
+        read_tensors(write(tmp_path / "y.pkl", content.replace(b"%", b"h\x00" * 5)))
 
 
 def test_extension_registry_is_not_consulted(tmp_path: Path) -> None:

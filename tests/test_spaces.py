@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 import zipfile
 
 import jax
@@ -296,6 +298,16 @@ def _broken_files(folder):
     safetensors.numpy.save_file({"vector": random(4)}, folder / "space.safetensors", metadata=metadata)
     safetensors.numpy.save_file({"vector": random(4)}, folder / "json.safetensors", metadata={"jaxedit_direction": "{"})
     safetensors.numpy.save_file({"v": random(4)}, folder / "name.safetensors", metadata=metadata)
+    good = '{"name": "x", "space": "w", "layers": null, "unit": 1, "source": ""}'
+    texts = {"deep": "[" * 100000, "unit": good.replace("1", "1" * 400)}
+    for name, layers in {"infinite": "[1e400]", "text": '"12"', "bool": "[true]", "float": "[1.0]"}.items():
+        texts[name] = good.replace("null", layers)
+    for name, text in texts.items():
+        data = safetensors.numpy.save({"vector": random(512)}, metadata={"jaxedit_direction": text})
+        (folder / f"own_{name}.safetensors").write_bytes(data)
+    (folder / "negative.npy").write_bytes(huge.replace(b"(1000000000000, 512)", b"(-1, 512)           "))
+    with zipfile.ZipFile(folder / "text.npz", "w") as archive:
+        archive.writestr("a.txt", "1 2 3")
     (folder / "direction.txt").write_text("1 2 3")
     (folder / "whole.npy").rename(folder / "array.npz")
     (folder / "whole.npz").rename(folder / "archive.npy")
@@ -304,11 +316,24 @@ def _broken_files(folder):
 
 def test_broken_and_hostile_files_end_in_one_line(tmp_path):
     broken = _broken_files(tmp_path)
-    assert len(broken) == 19
+    assert len(broken) == 27
     for path in [*broken, tmp_path / "absent.npy", tmp_path]:
         with pytest.raises((ValueError, FileNotFoundError)) as caught:
             load_direction(path, generator=FFHQ)
         assert str(path) in str(caught.value)
+
+
+def test_bfloat16_files(tmp_path):
+    vector = np.asarray(jnp.asarray(random(512), jnp.bfloat16))
+    safetensors.numpy.save_file({"a": vector}, tmp_path / "d.safetensors")
+    for loaded in (load_direction(tmp_path / "d.safetensors"), direction_from_arrays({"": vector}, name="d")):
+        assert loaded.vector.dtype == np.float32 and (loaded.vector == vector.astype(np.float32)).all()
+    assert cli.read_arrays(tmp_path / "d.safetensors")["a"].dtype == np.float32
+
+
+def test_public_modules_are_reachable():
+    code = "import jaxedit; jaxedit.nn.conv2d, jaxedit.directions.files.read_arrays, jaxedit.spaces.Direction"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 # Real files.

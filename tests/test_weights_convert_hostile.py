@@ -158,6 +158,13 @@ def tensorflow(**options: Any) -> bytes:
     return plain(official.tensorflow_objects(*pairs({}), **options))
 
 
+def long_variable() -> bytes:
+    """Networks with a variable of a long name, which is no key of a dict in this format."""
+    network = b"cdnnlib.tflib.network\nNetwork\n)\x81}(" + text("components") + b"}" + text("variables")
+    network += b"](" + text("x" * 5000) + b"N\x86eub"
+    return b"\x80\x02" + network * 3 + b"\x87."
+
+
 def good(kind: str) -> bytes:
     objects = {
         "tensorflow": lambda: tensorflow(),
@@ -195,6 +202,8 @@ BROKEN: dict[str, Build] = {
     "extra tensor": lambda c: generator_file(lambda s: s.update(more=Tensor(np.zeros(2, np.float32)))),
     "wrong shape": lambda c: replaced("conv1.activate.bias", lambda t: Tensor(np.zeros((32, 1), np.float32))),
     "wrong type": lambda c: replaced("conv1.activate.bias", lambda t: Tensor(np.zeros(32, np.int64))),
+    "long name": lambda c: generator_file(lambda s: s.update({"x" * 5000: Tensor(np.zeros(2, np.float32))})),
+    "long variable": lambda c: long_variable(),
     "no tensor": lambda c: replaced("conv1.activate.bias", lambda t: [0.0] * 32),
     "object array": lambda c: pickle.dumps((np.array([Attack(c)], object),) * 3, protocol=4),
     "object array, older protocol": lambda c: pickle.dumps([np.array([[], {}], object)], protocol=2),
@@ -296,3 +305,23 @@ def test_as_a_real_process(tmp_path: Path, case: str) -> None:
     assert result.returncode == 1 and not result.stdout
     assert result.stderr.startswith(f"error: {source}: ") and result.stderr.count("\n") == 1, result.stderr
     assert [path.name for path in tmp_path.iterdir()] == EMPTY_FOLDER
+
+
+@pytest.mark.parametrize("arguments", [[], ["x"], ["x", "y", "--info"], ["x", "y", "--network", "E"], ["x", "--no"]])
+def test_usage_errors(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """Protects: wrong arguments end in one line and exit code 1 as well."""
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_reader_of_a_pipe_that_leaves(tmp_path: Path) -> None:
+    """Protects: `... --info | head` ends without a traceback."""
+    source = tmp_path / "source"
+    source.write_bytes(good("zip"))
+    command = [sys.executable, "-m", "weights_convert", str(source), "--info"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(60) == 1
+    process.stderr.close()

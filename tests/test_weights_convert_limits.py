@@ -13,6 +13,7 @@ import official_formats as official
 import official_pickles as pickles
 import pytest
 from official_pickles import Tensor
+from test_weights_convert import pairs
 from test_weights_convert_hostile import EMPTY_FOLDER, plain, rewritten, text
 
 
@@ -59,6 +60,30 @@ def copied_list() -> bytes:
     return b"\x80\x02" + items + b"q\x00" + b"ccollections\nOrderedDict\nh\x00\x85R0" * 20_000 + b"."
 
 
+def called(function: str, argument: bytes, times: int) -> bytes:
+    """A function of the allow-list that is called again and again with the same memoised arguments."""
+    return b"\x80\x04" + argument + b"q\x000" + (f"c{function}\n".encode() + b"h\x00R0") * times + b"N."
+
+
+def view(size: int) -> bytes:
+    return b"B" + struct.pack("<I", size) + bytes(size)
+
+
+def nested_version() -> bytes:
+    """Networks whose version takes 2^60 characters to write out."""
+    network = b"cdnnlib.tflib.network\nNetwork\n)\x81}" + text("version") + b")" + b"2\x86" * 60 + b"sb"
+    return b"\x80\x02" + network * 3 + b"\x87."
+
+
+def large_zip(count: int, record_at: int = 0) -> bytes:
+    """An archive whose small directory is overruled by the record for large archives."""
+    content = zip_directory(count)
+    directory = content[30:-22]
+    record = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, len(directory), 30)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, 30 + len(directory) + record_at, 1)
+    return content[:-22] + record + locator + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, 46, 30, 0)
+
+
 ATTACKS: dict[str, Callable[[], bytes]] = {
     "memo index": lambda: b"\x80\x02Nr\xff\xff\xff\xff.",
     "byte string of 2^62": lambda: b"\x80\x04\x8e" + struct.pack("<Q", 1 << 62) + b".",
@@ -74,11 +99,23 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "shared stream": shared_stream,
     "aliased storage": aliased_storage,
     "copied list": copied_list,
+    "copied view": lambda: called("torch\nSize", view(10_000_000) + b"\x85", 40),
+    "copied tuple": lambda: called(
+        "collections\nOrderedDict", b"(" + text("a") + b"N\x86" + b"2" * 200_000 + b"t\x85", 3000
+    ),
+    "many arguments": lambda: called("torch\ndevice", b"(" + text("a") + b"2" * 100_000 + b"t", 5000),
+    "data type that is a tuple bomb": lambda: b"\x80\x02cnumpy\ndtype\n)" + b"2\x86" * 60 + b"\x85R.",
+    "version that is a tuple bomb": nested_version,
+    "option of 2^30 empty lists": lambda: plain(
+        official.tensorflow_objects(*pairs({}), fmap_max=np.empty((1 << 30, 0), np.float32))
+    ),
     "shared modules": shared_modules,
     "compressed archive": lambda: rewritten(
         pickles.zip_bytes({}), {"archive/data.pkl": bytes(1 << 28)}, zipfile.ZIP_DEFLATED
     ),
     "a directory of many members": lambda: zip_directory(300_000),
+    "a directory of many members in the record for large archives": lambda: large_zip(300_000),
+    "a record for large archives elsewhere": lambda: large_zip(10, record_at=-1),
 }
 LIMITED = """
 import resource, sys

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 from weights_convert import conversion, files
 from weights_convert.errors import ConversionError, printable
@@ -22,9 +23,40 @@ SHOWN_TENSORS = 40
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 0, or 1 after one line on stderr that begins with "error: "."""
-    parser = argparse.ArgumentParser(
-        prog="python -m weights_convert", description=__doc__.splitlines()[0] if __doc__ else None
-    )
+    try:
+        options = _parse(arguments)
+    except ValueError as error:
+        return _fail(f"{error}; see --help")
+    try:
+        if options.info:
+            lines = info(options.source)
+        else:
+            lines = conversion.convert(options.source, options.destination, network=options.network)
+        print("\n".join(lines))
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        place = error.filename if error.filename is not None else options.source
+        return _fail(f"{os.fspath(place)}: {error.strerror}" if error.strerror else str(error))
+    except ValueError as error:
+        return _fail(str(error))
+
+
+def _fail(message: str) -> int:
+    print(f"error: {printable(message, 5000)}", file=sys.stderr)
+    return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m weights_convert", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
         "source", help="NVIDIA TensorFlow or PyTorch .pkl, or rosinality .pt; recognised by its content"
     )
@@ -36,21 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.info == (options.destination is not None):
         parser.error("give either a destination or --info")
-    try:
-        if options.info:
-            lines = info(options.source)
-        else:
-            lines = conversion.convert(options.source, options.destination, network=options.network)
-    except OSError as error:
-        place = error.filename if error.filename is not None else options.source
-        message = f"{os.fspath(place)}: {error.strerror}" if error.strerror else str(error)
-    except ValueError as error:
-        message = str(error)
-    else:
-        print("\n".join(lines))
-        return 0
-    print(f"error: {printable(message, 5000)}", file=sys.stderr)
-    return 1
+    return options
 
 
 def info(path: str) -> list[str]:
@@ -70,9 +88,10 @@ def info(path: str) -> list[str]:
     lines = [f"{path}: {checkpoint.format}, sha256 {files.sha256(path)}"]
     for name in checkpoint.sources:
         try:
-            network = checkpoint.network(name)
+            with conversion.naming(f"{name}: cannot be converted"):
+                network = checkpoint.network(name)
         except ConversionError as error:
-            lines.append(f"{name}: cannot be converted: {error}")
+            lines.append(str(error))
             continue
         config = ", ".join(f"{key}={value}" for key, value in sorted(network.config.items()))
         lines += [f"{name}: {network.role}", f"  {config}", *_summary(network.tensors)]
@@ -87,7 +106,7 @@ def _summary(tensors: dict[str, Tensor]) -> list[str]:
 
 def _listing(tensors: dict[str, Tensor]) -> Iterator[str]:
     for name, tensor in islice(tensors.items(), SHOWN_TENSORS):
-        yield f"  {printable(name, 200)} {printable(tensor.shape, 200)} {tensor.dtype}"
+        yield f"  {printable(name, 200)} {printable(str(tensor.shape), 200)} {tensor.dtype}"
     if len(tensors) > SHOWN_TENSORS:
         yield f"  and {len(tensors) - SHOWN_TENSORS} more"
 

@@ -128,6 +128,8 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except ConversionError as error:
         raise ConversionError(f"{os.fspath(path)}: {error}") from error
+    except (IndexError, RecursionError, OverflowError) as error:
+        raise ConversionError(f"{os.fspath(path)}: malformed content ({type(error).__name__})") from error
     except MemoryError as error:
         raise ConversionError(f"{os.fspath(path)}: not enough memory to read it") from error
 

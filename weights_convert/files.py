@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from weights_convert.errors import ConversionError
-from weights_convert.tensors import NumpyArray, NumpyDtype, Storage, Tensor, numpy_scalar, numpy_tensor
+from weights_convert.tensors import MAX_DIMENSIONS, NumpyArray, NumpyDtype, Storage, Tensor, numpy_scalar, numpy_tensor
 from weights_convert.torch_files import MAGIC, STORAGES, read_stream, read_zip
-from weights_convert.unpickle import Allowed, Budget, Record, load, record
+from weights_convert.unpickle import Allowed, Budget, Record, load, plain_key, record
 
 _PICKLE_START = re.compile(rb"[\x80(c\])}]")
 
@@ -78,15 +78,17 @@ def _allowed(budget: Budget, nested: bool = False) -> Allowed:
 
 
 def _dict(items: Any = ()) -> dict[str, Any]:
+    if type(items) not in (list, tuple):
+        raise TypeError
     if not all(type(item) in (list, tuple) and len(item) == 2 and type(item[0]) is str for item in items):
         raise TypeError
-    return dict(items)
+    return {plain_key(key): value for key, value in items}
 
 
 def _set(items: Any = ()) -> set[Any]:
-    if not all(type(item) in (str, int) for item in items):
+    if type(items) not in (list, tuple) or not all(type(item) in (str, int) for item in items):
         raise TypeError
-    return set(items)
+    return set(map(plain_key, items))
 
 
 def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
@@ -121,6 +123,8 @@ def _persistent_object(meta: Any) -> Record:
 
 
 def _size(sizes: Any = ()) -> tuple[Any, ...]:
+    if type(sizes) not in (list, tuple) or len(sizes) > MAX_DIMENSIONS or not all(type(n) is int for n in sizes):
+        raise TypeError
     return tuple(sizes)
 
 

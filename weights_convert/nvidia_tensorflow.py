@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from weights_convert.errors import ConversionError, printable
+from weights_convert.errors import ConversionError, described
 from weights_convert.options import Network, Options, add_tensor, channels, resolution
 from weights_convert.tensors import Tensor
 from weights_convert.unpickle import Record
@@ -55,7 +55,7 @@ def _collect(tensors: dict[str, Tensor], prefix: str, source: Any, seen: list[An
             f"a network built by {function} is not supported; supported are StyleGAN2 config E, F and ADA"
         )
     if type(components) is not dict or type(variables) is not list:
-        version = printable(state.get("version"), 20)
+        version = described(state.get("version"))
         raise ConversionError(f"a network of version {version} without components or variables, so not StyleGAN2")
     for variable in variables:
         if type(variable) is not tuple or len(variable) != 2 or type(variable[0]) is not str:

@@ -9,6 +9,8 @@ from weights_convert.tensors import NumpyArray, Tensor
 
 Format = Literal["tensorflow", "ada", "rosinality"]
 MAX_WIDTH = 1 << 16
+MAX_TENSORS = 10_000  # of one network; the largest official one has about 200
+MAX_NAME = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Network:
 
 def add_tensor(tensors: dict[str, Tensor], name: str, value: Any) -> None:
     """Puts a value that has to be a tensor under a name that has to be new."""
+    if len(tensors) >= MAX_TENSORS or len(name) > MAX_NAME:
+        raise ConversionError(f"more than {MAX_TENSORS} tensors, or a name of more than {MAX_NAME} characters")
     value = value.tensor if isinstance(value, NumpyArray) else value
     if type(value) is not Tensor or name in tensors:
         raise ConversionError(f"{printable(name, 200)} is no tensor, or there are two of that name")
@@ -40,7 +44,7 @@ def plain(value: Any) -> Any:
     """An option as a Python number, text, None or flat list of those; anything else as itself."""
     value = value.tensor if isinstance(value, NumpyArray) else value
     if isinstance(value, Tensor):
-        return value.numpy().tolist() if value.size <= 64 else value
+        return value.numpy().tolist() if 0 < value.size <= 64 else value
     return list(value) if isinstance(value, list | tuple) else value
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from weights_convert.errors import ConversionError
+from weights_convert.errors import ConversionError, described
 
 MAX_DIMENSIONS = 16
 MAX_EMPTY = 1 << 31  # numpy refuses larger shapes even when one of the sizes is zero
@@ -48,9 +48,9 @@ class Tensor:
     strides: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        numbers = (self.offset, *self.shape, *self.strides)
-        whole = type(self.shape) is tuple and type(self.strides) is tuple and all(type(n) is int for n in numbers)
-        if not whole or len(self.shape) != len(self.strides) or len(self.shape) > MAX_DIMENSIONS or min(numbers) < 0:
+        tuples = type(self.shape) is tuple and type(self.strides) is tuple
+        fit = tuples and len(self.shape) == len(self.strides) <= MAX_DIMENSIONS
+        if not fit or not all(type(n) is int and n >= 0 for n in (self.offset, *self.shape, *self.strides)):
             raise ConversionError("a tensor's offset, shape or strides are not whole numbers that fit each other")
 
     @property
@@ -95,7 +95,7 @@ class NumpyDtype:
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True):
         if type(code) is not str or code not in _NUMPY_CODES:
-            what = "Python objects" if code in ("O", "O8", "|O") else f"data type {code!r}"
+            what = "Python objects" if code in ("O", "O8", "|O") else f"data type {described(code)}"
             raise ConversionError(f"refused: an array of {what}; only arrays of plain numbers are read")
         self.dtype = np.dtype(code).newbyteorder("<")
 

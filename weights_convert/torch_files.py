@@ -111,7 +111,8 @@ def _members(data: memoryview) -> dict[str, zipfile.ZipInfo]:
     end = tail.rfind(b"PK\5\6")
     if end < 0 or len(tail) < end + 22:
         raise ConversionError("a zip archive without an end: the file is truncated or damaged")
-    if int.from_bytes(tail[end + 12 : end + 16], "little") > MAX_DIRECTORY:
+    size = max(int.from_bytes(tail[end + 12 : end + 16], "little"), _zip64_size(data, len(data) - len(tail) + end))
+    if size > MAX_DIRECTORY:
         raise ConversionError(f"a zip archive with a directory of more than {MAX_DIRECTORY >> 20} MiB")
     try:
         infos = zipfile.ZipFile(_View(data)).infolist()
@@ -124,6 +125,21 @@ def _members(data: memoryview) -> dict[str, zipfile.ZipInfo]:
     if len(members) != len(infos):
         raise ConversionError("refused: the archive has two members of the same name")
     return members
+
+
+def _zip64_size(data: memoryview, end: int) -> int:
+    """The size of the directory by the record for large archives, which takes precedence; 0 when there is none.
+
+    `end` is the place of the archive's end record: a locator of 20 bytes comes before it, the record before that.
+    """
+    locator = bytes(data[max(end - 20, 0) : end])
+    if locator[:4] != b"PK\6\7":
+        return 0
+    place = end - 76
+    large = bytes(data[place : end - 20]) if place >= 0 else b""
+    if large[:4] != b"PK\6\6" or int.from_bytes(locator[8:16], "little") != place:
+        raise ConversionError("a damaged zip archive: its record for large archives is not where it should be")
+    return int.from_bytes(large[40:48], "little")
 
 
 def _content(data: memoryview, info: zipfile.ZipInfo) -> memoryview:

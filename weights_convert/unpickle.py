@@ -17,6 +17,8 @@ MAX_OPCODES = 2_000_000  # a full StyleGAN2 training pickle has about 100,000
 MAX_TEXT = 128 << 20  # bytes of text; decoding can take four times as much memory
 MAX_INTEGER_BYTES = 32
 MAX_INTEGER_KEY = 1 << 32  # larger integers can be chosen to collide in a dict
+MAX_KEY = 4096  # characters
+MAX_ARGUMENTS = 16
 
 Allowed = Mapping[tuple[str, str], Callable[..., Any] | None]
 
@@ -83,12 +85,12 @@ class _Machine:
             self.budget.spend(opcodes=1)
             start = self.position
             opcode = bytes(self.take(1))
-            if opcode == b".":
-                return self.stack.pop(), self.position
             step = _STEPS.get(opcode)
-            if step is None:
+            if step is None and opcode != b".":
                 raise ConversionError(f"pickle opcode {opcode!r} at byte {start} is not used by any supported format")
             try:
+                if step is None:
+                    return self.stack.pop(), self.position
                 step(self)
             except (IndexError, KeyError, TypeError, AttributeError, UnicodeError, struct.error) as error:
                 raise ConversionError(f"malformed pickle: opcode {opcode!r} at byte {start}") from error
@@ -160,10 +162,18 @@ class _Machine:
             raise ConversionError(
                 "refused: the pickle calls something that is not a known function; nothing was executed"
             )
-        for value in args:  # what a call may copy counts again each time
-            if type(value) in (str, list):
-                self.budget.spend(text=len(value) * (1 if type(value) is str else 100))
+        self.charge(args)
         self.push(function.call(*args))
+
+    def charge(self, args: tuple[Any, ...]) -> None:
+        """Counts what a function may copy, each time it is called. None copies bytes or views, so those are free."""
+        if len(args) > MAX_ARGUMENTS:
+            raise ConversionError(f"the pickle calls a function with more than {MAX_ARGUMENTS} arguments")
+        for value in args:
+            if type(value) is str:
+                self.budget.spend(text=len(value))
+            elif type(value) in (list, tuple, dict, set):
+                self.budget.spend(text=100 * len(value))
 
     def reduce(self) -> None:
         args, function = self.pop(), self.pop()
@@ -191,6 +201,8 @@ class _Machine:
             raise ConversionError(
                 "refused: the pickle sets attributes of something that has none; nothing was executed"
             )
+        if type(state) is tuple:
+            self.charge(state)
         target.build(state)
 
     def persistent(self) -> None:
@@ -203,10 +215,10 @@ class _Machine:
         if len(items) % 2:
             raise TypeError
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
+            target[plain_key(key)] = value
 
     def add(self, items: list[Any]) -> None:
-        self.top(set).update(map(_key, items))
+        self.top(set).update(map(plain_key, items))
 
     def make_dict(self) -> None:
         items = self.pop_mark()
@@ -214,9 +226,13 @@ class _Machine:
         self.store(items)
 
 
-def _key(value: Any) -> Any:
-    """A dict key or set element whose hash takes constant time."""
-    if value is None or type(value) in (str, bool) or (type(value) is int and abs(value) < MAX_INTEGER_KEY):
+def plain_key(value: Any) -> Any:
+    """A short dict key or set element whose hash takes constant time."""
+    if value is None or type(value) is bool or (type(value) is int and abs(value) < MAX_INTEGER_KEY):
+        return value
+    if type(value) is str:
+        if len(value) > MAX_KEY:
+            raise ConversionError(f"the pickle has a key of more than {MAX_KEY} characters")
         return value
     raise ConversionError(f"the pickle uses a {type(value).__name__} as a key")
 
@@ -296,7 +312,7 @@ _STEPS: dict[bytes, Callable[[_Machine], Any]] = {
     b"s": lambda m: (value := m.pop(), key := m.pop(), m.store([key, value])),
     b"u": lambda m: (items := m.pop_mark(), m.store(items)),
     b"\x90": lambda m: (items := m.pop_mark(), m.add(items)),
-    b"\x91": lambda m: m.push({_key(item) for item in m.pop_mark()}),
+    b"\x91": lambda m: m.push({plain_key(item) for item in m.pop_mark()}),
     # names, calls and objects
     b"c": lambda m: m.find(m.line(), m.line()),
     b"\x93": lambda m: m.stack_global(),

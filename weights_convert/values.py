@@ -25,7 +25,8 @@ def read_tensors(path: str | os.PathLike[str]) -> Any:
 
     Returns:
         What was saved: dicts, lists, tuples, sets, numbers and text, with numpy arrays in place of tensors (of their
-        own data type; bfloat16 becomes float32) and dicts of attributes in place of objects. At most 1 GiB of arrays.
+        own data type; bfloat16 becomes float32) and dicts of attributes in place of objects. At most 1 GiB of arrays
+            and byte strings.
 
     Raises:
         ConversionError: The file is damaged, too large, or asks for anything to be executed; one line that names it.
@@ -53,15 +54,19 @@ class _Converter:
         if type(value) is Global:
             return value.name
         if type(value) is memoryview:
+            self.spend(len(value))
             return bytes(value)
         return self.array(value) if type(value) in (Tensor, NumpyArray, Storage) else value
+
+    def spend(self, size: int) -> None:
+        self.bytes += size
+        if self.bytes > MAX_BYTES:
+            raise ConversionError(f"more than {MAX_BYTES >> 30} GiB of arrays and byte strings")
 
     def array(self, value: Any) -> np.ndarray:
         if id(value) not in self.arrays:
             tensor = as_tensor(value)
-            self.bytes += tensor.size * max(4, tensor.storage.dtype.itemsize)
-            if self.bytes > MAX_BYTES:
-                raise ConversionError(f"more than {MAX_BYTES >> 30} GiB of tensors")
+            self.spend(tensor.size * max(4, tensor.storage.dtype.itemsize))
             self.arrays[id(value)] = tensor.numpy()
         return self.arrays[id(value)]
 
@@ -88,4 +93,5 @@ def named_tensors(value: Any) -> Iterator[tuple[str, Tensor]]:
             seen.add(id(value))
             value = value.state if type(value) is Record else value
             items = value.items() if type(value) is dict else enumerate(value)
-            waiting += [(f"{name[:200]}.{key}" if name else str(key), item) for key, item in reversed(list(items))]
+            names = [(str(key)[:200], item) for key, item in reversed(list(items))]
+            waiting += [(f"{name[:200]}.{key}" if name else key, item) for key, item in names]

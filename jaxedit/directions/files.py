@@ -22,6 +22,7 @@ _METADATA_KEY = "jaxedit_direction"
 MAX_NPZ_BYTES = 1 << 30
 _UNREADABLE = (
     *(ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, MemoryError),
+    *(OverflowError, RecursionError),
     *(zipfile.BadZipFile, zlib.error, SafetensorError),
 )
 Arrays = Mapping[str, np.ndarray]
@@ -30,6 +31,8 @@ Reader = Callable[[Path], Arrays]
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads all arrays of a `.npy` (under the name ""), `.npz` or `.safetensors` file; nothing is ever unpickled.
+
+    bfloat16 becomes float32.
 
     Raises:
         FileNotFoundError: No such file.
@@ -46,9 +49,13 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 if sum(member.file_size for member in archive.zip.infolist()) > MAX_NPZ_BYTES:
                     raise ValueError(f"more than {MAX_NPZ_BYTES >> 30} GiB unpacked; store such arrays as .npy")
-                return {name: archive[name] for name in archive.files}
+                arrays = {name: archive[name] for name in archive.files}
+            wrong = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+            if wrong:
+                raise ValueError(f"{wrong[0]!r} is no array")
+            return arrays
         if path.suffix == ".safetensors":
-            return safetensors.numpy.load_file(path)
+            return {name: _widened(array) for name, array in safetensors.numpy.load_file(path).items()}
     except _UNREADABLE as error:
         raise ValueError(f"{path}: not a readable {path.suffix} file of plain arrays ({error})") from error
     raise ValueError(f"{path}: unknown kind of array file; .npy, .npz and .safetensors can be read")
@@ -183,17 +190,19 @@ def read_own(path: str | os.PathLike) -> Direction | None:
             if _METADATA_KEY not in metadata:
                 return None
             fields, vector = json.loads(metadata[_METADATA_KEY]), file.get_tensor("vector")
-        layers = None if fields["layers"] is None else tuple(int(layer) for layer in fields["layers"])
+        layers = fields["layers"]
+        if layers is not None and not (isinstance(layers, list) and all(type(layer) is int for layer in layers)):
+            raise ValueError("layers are not a list of integers")
         space: Any = fields["space"]
         own = Direction(
             name=str(fields["name"]),
             space=space,
             vector=_as_float32(vector, str(path)),
-            layers=layers,
+            layers=None if layers is None else tuple(layers),
             unit=float(fields["unit"]),
             source=str(fields["source"]),
         )
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, *_UNREADABLE) as error:
         raise ValueError(f"{path}: not a readable direction file ({error})") from error
     if own.space not in get_args(Space) or not np.isfinite(own.unit):
         raise ValueError(f"{path}: not a readable direction file (space {own.space!r}, unit {own.unit})")
@@ -202,6 +211,7 @@ def read_own(path: str | os.PathLike) -> Direction | None:
 
 def _as_float32(array: np.ndarray, where: str) -> np.ndarray:
     """Drops leading axes of length 1; the numbers must be real and finite."""
+    array = _widened(array)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{where}: holds {array.dtype} values; a direction is made of real numbers")
     with np.errstate(over="ignore"):
@@ -211,6 +221,11 @@ def _as_float32(array: np.ndarray, where: str) -> np.ndarray:
     while array.ndim > 1 and array.shape[0] == 1:
         array = array[0]
     return array
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    """bfloat16, which is no type of NumPy's own, as float32."""
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def _only(parts: Arrays) -> np.ndarray:
