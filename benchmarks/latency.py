@@ -27,7 +27,7 @@ import tyro
 from benchmarks import floors, measure
 from benchmarks.peers.ada import VARIANTS, AdaPeer
 from jaxedit import stylegan2
-from jaxedit.memory import restart_with_huge_pages
+from jaxedit.memory import keep_freed_memory
 
 Task = Literal["forward", "gradient", "loop"]
 Precision = Literal["float32", "highest", "bfloat16"]
@@ -55,8 +55,8 @@ class Options:
     """A checkout of stylegan2-ada-pytorch to compare with, on the same weights."""
     peer_python: str = sys.executable
     """A Python with PyTorch for the peer."""
-    allocator: Literal["huge_pages", "default"] = "huge_pages"
-    """huge_pages: jaxedit.memory.restart_with_huge_pages, as the command line does; default: leave it as it is."""
+    allocator: Literal["keep", "default"] = "keep"
+    """keep: jaxedit.memory.keep_freed_memory first, no page is cleared twice; default: leave it as it is."""
     output: Path = Path("benchmarks/results")
     """Folder for the JSON file."""
 
@@ -168,7 +168,8 @@ def run(options: Options) -> dict[str, Any]:
     """All combinations of the options."""
     result: dict[str, Any] = {
         "benchmark": "latency",
-        "environment": measure.environment(),
+        "environment": measure.environment()
+        | {"freed_memory_kept": options.allocator == "keep" and keep_freed_memory()},
         "rows": [],
     }
     ceilings = {dtype: floors.measure_ceilings(jnp.dtype(dtype)) for dtype in ("float32", "bfloat16")}
@@ -217,8 +218,6 @@ def _check(options: Options) -> None:
 def main() -> None:
     """Runs the benchmark and writes its results."""
     options = tyro.cli(Options, config=(tyro.conf.FlagCreatePairsOff,))
-    if options.allocator == "huge_pages":
-        restart_with_huge_pages()
     try:
         _check(options)
         result = run(options)

@@ -80,7 +80,7 @@ def test_latency_runs_and_reports(tmp_path, monkeypatch):
             assert row["image_error"]["jaxedit"] < (1e-5 if row["precision"] == "float32" else 5e-2)
         else:
             assert "ten calls" in row["steady"]
-    assert {"jax", "commit", "device", "glibc_tunables"} <= result["environment"].keys()
+    assert {"jax", "commit", "device", "freed_memory_kept"} <= result["environment"].keys()
 
 
 def test_missing_peer_is_one_line(tmp_path):
@@ -114,3 +114,13 @@ def test_restart_with_huge_pages_happens_once():
     if sys.platform.startswith("linux"):
         last = "glibc.malloc.check=0:glibc.malloc.hugetlb=1 ['a b']"
         assert done.stdout.splitlines() == ["started", "started", last], done.stderr
+
+
+def test_freed_memory_is_kept():
+    """Protects: the allocator setting is accepted where glibc is, and JAX computes as before with it."""
+    program = (
+        "import platform; from jaxedit.memory import keep_freed_memory\n"
+        "assert keep_freed_memory() == (platform.libc_ver()[0] == 'glibc')\n"
+        "import jax.numpy as jnp; assert float(jnp.ones((2000, 2000)).sum()) == 4e6\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

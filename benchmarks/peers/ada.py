@@ -9,7 +9,6 @@ and needs PyTorch, NumPy and the checkout, not JAX.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,8 @@ import numpy as np
 
 VARIANTS = {
     "shipped": "float32, channels first, as the network comes",
-    "channels_last": "float32, channels last, huge pages",
-    "channels_last_bf16": "bfloat16 where the official code uses float16 (from 8 px up), channels last, huge pages",
+    "channels_last": "float32, channels last, freed memory kept",
+    "channels_last_bf16": "bfloat16 where the official code uses float16 (8 px up), channels last, memory kept",
 }
 
 
@@ -46,17 +45,8 @@ class AdaPeer:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env=self._environment(variant),
         )
         self._read()
-
-    @staticmethod
-    def _environment(variant: str) -> dict[str, str]:
-        from jaxedit.memory import huge_pages_environment
-
-        if variant != "shipped":
-            return huge_pages_environment()
-        return {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
 
     def load(self, ws: np.ndarray) -> None:
         """Sets the W+ codes `[batch, num_ws, w_dim]` that the next calls render."""
@@ -121,12 +111,16 @@ def _official_names(params: Any, config: Any) -> dict[str, np.ndarray]:
 
 
 def _serve(checkout: str, variant: str, folder: Path, description: dict[str, int]) -> None:
+    import ctypes
     import time
 
     import torch  # pyright: ignore[reportMissingImports]
 
     answers, sys.stdout = sys.stdout, sys.stderr  # the official code prints
     sys.path.insert(0, checkout)
+    if variant != "shipped" and sys.platform.startswith("linux"):
+        for option, value in ((-4, 0), (-1, -1), (-8, 1)):  # as jaxedit.memory.keep_freed_memory
+            ctypes.CDLL(None).mallopt(option, value)
     from training.networks import Generator  # pyright: ignore[reportMissingImports]
 
     reduced = variant.endswith("bf16")
