@@ -166,10 +166,10 @@ def describe(row: dict[str, Any]) -> str:
 
 def run(options: Options) -> dict[str, Any]:
     """All combinations of the options."""
+    kept = options.allocator == "keep" and keep_freed_memory()  # before JAX starts its threads
     result: dict[str, Any] = {
         "benchmark": "latency",
-        "environment": measure.environment()
-        | {"freed_memory_kept": options.allocator == "keep" and keep_freed_memory()},
+        "environment": measure.environment() | {"freed_memory_kept": kept},
         "rows": [],
     }
     ceilings = {dtype: floors.measure_ceilings(jnp.dtype(dtype)) for dtype in ("float32", "bfloat16")}
