@@ -1,0 +1,23 @@
+"""Training data of one type: folders of images, public datasets, and the built-in avatars."""
+
+from jaxedit.datasets.batches import Batch, Dataset
+from jaxedit.datasets.catalog import (
+    CELEB_A_ATTRIBUTES,
+    celeb_a,
+    celeb_a_hq,
+    celeb_a_hq_split,
+    oxford_flowers102,
+)
+from jaxedit.datasets.sources import avatars, image_folder
+
+__all__ = [
+    "CELEB_A_ATTRIBUTES",
+    "Batch",
+    "Dataset",
+    "avatars",
+    "celeb_a",
+    "celeb_a_hq",
+    "celeb_a_hq_split",
+    "image_folder",
+    "oxford_flowers102",
+]

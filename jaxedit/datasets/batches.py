@@ -1,0 +1,210 @@
+"""Batches of training data: one type for all sources, and each batch is found by its number alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float32, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 1 << 26  # of a file: 8192 x 8192
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_NAMED = 5  # damaged images that an error names
+_ORDER, _MIRROR = 0, 1  # independent streams of random bits
+
+
+class Batch(NamedTuple):
+    """A batch of training data; a pytree.
+
+    Attributes:
+        images: `[batch, size, size, 3]` float32 in [-1, 1].
+        attributes: `[batch, n]` float32, each 0 or 1, in the order of `Dataset.attribute_names`; n may be 0.
+    """
+
+    images: Float32[Array | np.ndarray, "batch size size 3"]
+    attributes: Float32[Array | np.ndarray, "batch n"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Training data without an end, by random access: a stopped training goes on at its step as if never stopped.
+
+    `len(dataset)` is the number of different images; a dataset that makes new ones for ever has no length.
+
+    Attributes:
+        attribute_names: What the columns of `Batch.attributes` mean; empty if there are none.
+        size: Height and width of the images.
+        batch_size: Images per batch.
+        num_images: Number of different images; None if there is no limit.
+        read: What makes a batch; `batch` checks the step first.
+    """
+
+    attribute_names: tuple[str, ...]
+    size: int
+    batch_size: int
+    num_images: int | None
+    read: Callable[[int], Batch]
+
+    def __post_init__(self):
+        if self.size < 1 or self.batch_size < 1:
+            raise ValueError(f"size {self.size} and batch size {self.batch_size} must be at least 1")
+        if self.num_images is not None and self.num_images < self.batch_size:
+            raise ValueError(f"{self.num_images} image(s) do not fill a batch of {self.batch_size}")
+
+    def __len__(self) -> int:
+        if self.num_images is None:
+            raise TypeError("a dataset that makes its images has no length")
+        return self.num_images
+
+    def batch(self, step: int) -> Batch:
+        """Returns batch number `step`, from 0 on without an end; the same one whenever it is asked for.
+
+        Raises:
+            ValueError: `step` is negative, or images of this batch are damaged; one line names them.
+        """
+        if step < 0:
+            raise ValueError(f"there is no batch {step}: batches are numbered from 0")
+        return self.read(step)
+
+
+class Record(NamedTuple):
+    """An image before it is decoded.
+
+    Attributes:
+        name: What error messages call it.
+        file: A path, or the file's content.
+        attributes: `[n]`, each 0 or 1.
+    """
+
+    name: str
+    file: str | io.BytesIO
+    attributes: Float32[np.ndarray, " n"]
+
+
+def check_seed(seed: int) -> None:
+    """Raises ValueError unless NumPy and JAX both take the seed: an int of 32 bits."""
+    if not 0 <= seed < 1 << 32:
+        raise ValueError(f"seed {seed} is not within 0..{(1 << 32) - 1}")
+
+
+def shuffled(
+    read: Callable[[int], Record],
+    count: int,
+    *,
+    attribute_names: tuple[str, ...],
+    size: int,
+    batch_size: int,
+    seed: int,
+    mirror: bool,
+) -> Dataset:
+    """Makes a dataset of images that are stored somewhere.
+
+    An epoch is a permutation of all images, cut into whole batches: those left over are dropped, other ones every
+    epoch. Permutations and mirrorings come from raw bits of a counter-based generator, which no version of NumPy
+    may change.
+
+    Args:
+        read: Gives image number 0..count - 1. Called from one thread.
+        count: Number of images.
+        attribute_names: As of `Dataset`.
+        size: As of `Dataset`.
+        batch_size: As of `Dataset`.
+        seed: 32 bits; with the step it determines a batch.
+        mirror: Mirror half of the images, left to right.
+
+    Returns:
+        The dataset.
+    """
+    check_seed(seed)
+    threads = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+
+    def make(step: int) -> Batch:
+        epoch, position = divmod(step, count // batch_size)
+        rows = _order(seed, epoch, count)[position * batch_size :][:batch_size]
+        records = [read(int(row)) for row in rows]
+        images = _decode_all(threads, records, size)
+        if mirror:
+            chosen = _random_bits(seed, step, _MIRROR, batch_size) >> 63 == 1
+            images[chosen] = images[chosen, :, ::-1]
+        attributes = np.stack([record.attributes for record in records])
+        return Batch(images.astype(np.float32) / 127.5 - 1.0, attributes)
+
+    return Dataset(attribute_names=attribute_names, size=size, batch_size=batch_size, num_images=count, read=make)
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.argsort(_random_bits(seed, epoch, _ORDER, count), kind="stable")
+
+
+def _random_bits(seed: int, number: int, stream: int, count: int) -> np.ndarray:
+    """`[count]` uint64: a pure function of the arguments."""
+    return np.random.Philox(key=np.array([seed, number], np.uint64), counter=[0, 0, 0, stream]).random_raw(count)
+
+
+def _decode_all(threads: ThreadPoolExecutor, records: list[Record], size: int) -> np.ndarray:
+    """`[records, size, size, 3]` uint8; all damaged images are reported together."""
+    decoded = list(threads.map(lambda record: _decoded_or_error(record, size), records))
+    named = zip([record.name for record in records], decoded, strict=True)
+    errors = [(name, result) for name, result in named if isinstance(result, Exception)]
+    if errors:
+        lines = "; ".join(f"{name}: {_problem(error)}" for name, error in errors[:_NAMED])
+        more = f"; and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
+        raise ValueError(" ".join(f"{len(errors)} damaged image(s): {lines}{more}".split())) from errors[0][1]
+    return np.stack([result for result in decoded if not isinstance(result, Exception)])
+
+
+def _decoded_or_error(record: Record, size: int) -> np.ndarray | Exception:
+    try:
+        return decode(record.file, size=size)
+    except Exception as error:  # decoders raise about anything on a damaged file
+        return error
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "no PNG, JPEG or WebP image"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def decode(file: str | io.BytesIO, *, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Decodes the largest square in the middle of an image, resized to `size`.
+
+    EXIF orientation is obeyed; transparency and colour profiles are ignored; of an animation the first frame is taken.
+    Resized by Pillow's LANCZOS, a windowed sinc that is as wide as the reduction needs, so nothing aliases; an image
+    that has the right size keeps its bytes.
+
+    Args:
+        file: A path, or the content of a PNG, JPEG or WebP file.
+        size: Height and width of the result.
+
+    Returns:
+        The pixels, RGB.
+
+    Raises:
+        ValueError: More than `MAX_PIXELS` pixels.
+        Exception: Whatever Pillow raises on damaged files.
+    """
+    with Image.open(file, formats=_FORMATS) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ValueError(f"{picture.width} x {picture.height} pixels are more than {MAX_PIXELS}")
+        ImageOps.exif_transpose(picture, in_place=True)
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        square = _rgb(picture.crop((left, top, left + side, top + side)))
+    return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode == "P":  # straight to RGB, Pillow warns about transparent palettes
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")
