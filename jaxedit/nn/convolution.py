@@ -1,9 +1,10 @@
 """The one two-dimensional convolution of the library.
 
 XLA's CPU backend serves only plain correlations quickly. It loses the fast path where a kernel is reversed and its axes
-are swapped inside a loop (every input gradient in `lax.scan` or `lax.while_loop`) and where the input is dilated (every
-up-sampling convolution). So the convolution is a bilinear primitive of its own: the derivative of a convolution is
-again this primitive, and each platform lowers it in the form that it is fast at. `grad`, `jvp`, `vmap`, `linearize` and
+are swapped inside a loop (every input gradient in `lax.scan` or `lax.while_loop`), where axes are transposed inside a
+loop or a branch (every kernel gradient in those and in `lax.cond`), and where the input is dilated (every up-sampling
+convolution). So the convolution and its kernel gradient are bilinear primitives of their own: their derivatives are
+again these two, and each platform lowers them in the form that it is fast at. `grad`, `jvp`, `vmap`, `linearize` and
 their nestings all work.
 """
 
@@ -166,8 +167,69 @@ def _input_transpose(
 
 
 def _kernel_transpose(cotangent: Array, x: Array, kernel: Any, **options: Any):
-    (out,) = jax.linear_transpose(lambda k: _plain(x, k, **options), kernel.aval)(cotangent)
+    return _kernel_gradient_p.bind(x, cotangent, taps=kernel.aval.shape[:2], **options)
+
+
+def _plain_kernel_gradient(
+    x: Array, cotangent: Array, *, taps: tuple[int, int], reverse: bool, **options: Any
+) -> Array:
+    """The gradient of `sum(cotangent * conv(x, kernel))` to the kernel; the form that every platform has."""
+    features = (x.shape[-1], cotangent.shape[-1])
+    kernel = jax.ShapeDtypeStruct((*taps, *(features[::-1] if reverse else features)), x.dtype)
+    (out,) = jax.linear_transpose(lambda k: _plain(x, k, reverse=reverse, **options), kernel)(cotangent)
     return out
+
+
+def _cpu_kernel_gradient(
+    x: Array,
+    cotangent: Array,
+    *,
+    taps: tuple[int, int],
+    padding: Padding,
+    stride: int,
+    dilation: int,
+    reverse: bool,
+    precision: Any,
+) -> Array:
+    """A correlation over the batch, its operands transposed to NHWC and HWIO here, because XLA does so outside of loops
+    and branches only; a transposed convolution's is that of the convolution with stride whose adjoint it is."""
+    if dilation > stride == 1:
+        lows = [k - 1 - low for k, (low, _) in zip(taps, padding, strict=True)]
+        x, cotangent, stride, reverse = cotangent, x, dilation, not reverse
+    elif dilation > 1:
+        options = {"stride": stride, "dilation": dilation, "reverse": reverse, "precision": precision}
+        return _plain_kernel_gradient(x, cotangent, taps=taps, padding=padding, **options)
+    else:
+        lows = [low for low, _ in padding]
+    sizes = zip(taps, lows, x.shape[1:3], cotangent.shape[1:3], strict=True)
+    gradient = lax.conv_general_dilated(
+        lax.optimization_barrier(x.transpose(3, 1, 2, 0)),
+        lax.optimization_barrier(cotangent.transpose(1, 2, 0, 3)),
+        (1, 1),
+        [(low, (n - 1) * stride + k - size - low) for k, low, size, n in sizes],
+        rhs_dilation=(stride, stride),
+        dimension_numbers=_DIMENSIONS,
+        precision=precision,
+    )
+    return _orient(gradient.transpose(1, 2, 0, 3), reverse)
+
+
+def _kernel_gradient_input_transpose(kernel: Array, x: Any, cotangent: Array, *, taps: tuple[int, int], **options: Any):
+    return _input_transpose(cotangent, x, kernel, **options)
+
+
+def _kernel_gradient_cotangent_transpose(
+    kernel: Array, x: Array, cotangent: Any, *, taps: tuple[int, int], **options: Any
+):
+    return _conv_p.bind(x, kernel, **options)
+
+
+def _batch_kernel_gradient(arguments, axes, **options):
+    return jax.vmap(functools.partial(_plain_kernel_gradient, **options), in_axes=axes)(*arguments), 0
+
+
+def _abstract_kernel_gradient(x, cotangent, **options):
+    return jax.make_jaxpr(functools.partial(_plain_kernel_gradient, **options))(x, cotangent).out_avals[0]
 
 
 def _batch(arguments, axes, **options):
@@ -192,3 +254,18 @@ ad.defbilinear(_conv_p, _input_transpose, _kernel_transpose)
 batching.primitive_batchers[_conv_p] = _batch
 mlir.register_lowering(_conv_p, mlir.lower_fun(_plain, multiple_results=False))
 mlir.register_lowering(_conv_p, mlir.lower_fun(_cpu, multiple_results=False), platform="cpu")
+
+_kernel_gradient_p = Primitive("jaxedit_conv2d_kernel_gradient")
+_kernel_gradient_p.def_abstract_eval(_abstract_kernel_gradient)
+_jitted_kernel_gradient = jax.jit(
+    _kernel_gradient_p.bind, static_argnames=("taps", "padding", "stride", "dilation", "reverse", "precision")
+)
+_kernel_gradient_p.def_impl(
+    lambda *arrays, **options: (_plain_kernel_gradient if jax.config.jax_disable_jit else _jitted_kernel_gradient)(
+        *arrays, **options
+    )
+)
+ad.defbilinear(_kernel_gradient_p, _kernel_gradient_input_transpose, _kernel_gradient_cotangent_transpose)
+batching.primitive_batchers[_kernel_gradient_p] = _batch_kernel_gradient
+mlir.register_lowering(_kernel_gradient_p, mlir.lower_fun(_plain_kernel_gradient, multiple_results=False))
+mlir.register_lowering(_kernel_gradient_p, mlir.lower_fun(_cpu_kernel_gradient, multiple_results=False), platform="cpu")
