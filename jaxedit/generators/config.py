@@ -42,7 +42,7 @@ def config_from_dict(cls: type[Config], values: Any) -> Config:
     """Makes a config from JSON values.
 
     Args:
-        cls: A frozen dataclass whose fields are numbers or None.
+        cls: A frozen dataclass whose fields are numbers, None, or tuples of numbers.
         values: The dict that `config_to_dict` gave; absent fields take their defaults.
 
     Returns:
@@ -54,14 +54,19 @@ def config_from_dict(cls: type[Config], values: Any) -> Config:
     if not isinstance(values, dict):
         raise ValueError("the configuration has to be an object")
     types = typing.get_type_hints(cls)
-    fields = {}
-    for name, value in values.items():
-        if name not in types:
-            raise ValueError(f"unknown field {name!r}; the fields are {', '.join(types)}")
-        allowed = typing.get_args(types[name]) or (types[name],)
-        if isinstance(value, bool) or not isinstance(value, (*allowed, int) if float in allowed else allowed):
-            raise ValueError(f"{name} is {value!r}, expected {' or '.join(kind.__name__ for kind in allowed)}")
-        if value is not None and not 0 <= value <= _LARGEST:
-            raise ValueError(f"{name} is {value!r}, expected a value from 0 to {_LARGEST}")
-        fields[name] = float(value) if value is not None and float in allowed else value
-    return cls(**fields)
+    if unknown := [name for name in values if name not in types]:
+        raise ValueError(f"unknown field {unknown[0]!r}; the fields are {', '.join(types)}")
+    return cls(**{name: _checked(name, value, types[name]) for name, value in values.items()})
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple) or len(value) > _DEEPEST:
+            raise ValueError(f"{name} is {value!r}, expected a list of at most {_DEEPEST} numbers")
+        return tuple(_checked(name, entry, typing.get_args(kind)[0]) for entry in value)
+    allowed = typing.get_args(kind) or (kind,)
+    if isinstance(value, bool) or not isinstance(value, (*allowed, int) if float in allowed else allowed):
+        raise ValueError(f"{name} is {value!r}, expected {' or '.join(kind.__name__ for kind in allowed)}")
+    if value is not None and not 0 <= value <= _LARGEST:
+        raise ValueError(f"{name} is {value!r}, expected a value from 0 to {_LARGEST}")
+    return float(value) if value is not None and float in allowed else value

@@ -1,0 +1,91 @@
+"""Identity embedding: residual trunk, then a point on the unit sphere; the cosine says how alike two identities are."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Key
+
+from jaxedit.networks.resnet import ResNet, ResNetConfig
+
+Params = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingConfig(ResNetConfig):
+    """The architecture; the avatars' identity network by default.
+
+    Attributes:
+        resolution: See `ResNetConfig`; images have to be of this size.
+        widths: See `ResNetConfig`.
+        blocks: See `ResNetConfig`.
+        input_stride: See `ResNetConfig`.
+        dimensions: Length of the embedding.
+    """
+
+    resolution: int = 64
+    widths: tuple[int, ...] = (24, 48, 64, 64)
+    blocks: int = 1
+    input_stride: int = 2
+    dimensions: int = 128
+
+
+class EmbeddingNetwork(nn.Module):
+    """One image to a unit vector."""
+
+    config: EmbeddingConfig
+    train: bool = False
+
+    @nn.compact
+    def __call__(self, image):
+        x = ResNet(self.config, self.train, name="trunk")(image)[-1]
+        x = nn.Dense(self.config.dimensions, name="head")(x.reshape(-1))
+        return x * lax.rsqrt(jnp.sum(jnp.square(x)) + 1e-12)
+
+
+def init(key: Key[Array, ""], *, config: EmbeddingConfig) -> Params:
+    """Draws the parameters of an untrained network.
+
+    Args:
+        key: A typed key.
+        config: The architecture.
+
+    Returns:
+        `{"params": ..., "batch_stats": ...}`, float32.
+    """
+    variables: Any = EmbeddingNetwork(config).init(key, jnp.zeros((config.resolution, config.resolution, 3)))
+    return variables
+
+
+def embed(
+    params: Params, image: Float[Array, "resolution resolution 3"], *, config: EmbeddingConfig
+) -> Float[Array, " dimensions"]:
+    """Describes who is in an image.
+
+    Args:
+        params: As made by `init`.
+        image: `[resolution, resolution, 3]` float32 RGB about [-1, 1].
+        config: The architecture.
+
+    Returns:
+        `[dimensions]` of length 1; the dot product of two is their cosine.
+    """
+    vector: Any = EmbeddingNetwork(config).apply(params, image)
+    return vector
+
+
+@flax.struct.dataclass
+class IdentityEmbedding:
+    """An identity network as a frozen pytree: `params` are leaves, `config` is static."""
+
+    params: Params
+    config: EmbeddingConfig = flax.struct.field(pytree_node=False)
+
+    def embed(self, image: Float[Array, "resolution resolution 3"]) -> Float[Array, " dimensions"]:
+        """See `embed`."""
+        return embed(self.params, image, config=self.config)
