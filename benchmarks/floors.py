@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.generators.stylegan2 import StyleGAN2Config
+from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 
 
 def layer_costs(config: StyleGAN2Config) -> list[tuple[float, float]]:
@@ -34,6 +35,20 @@ def layer_costs(config: StyleGAN2Config) -> list[tuple[float, float]]:
 def operations(config: StyleGAN2Config) -> float:
     """Floating-point operations of one forward synthesis: 148.5e9 for config-f at 1024 px."""
     return 2.0 * sum(macs for macs, _ in layer_costs(config))
+
+
+def discriminator_operations(config: DiscriminatorConfig) -> float:
+    """Floating-point operations of one forward pass of a discriminator, its convolutions and dense layers."""
+    resolution, macs = (
+        config.resolution,
+        config.resolution**2 * config.image_channels * config.channels(config.resolution),
+    )
+    while resolution > 4:
+        width, below = config.channels(resolution), config.channels(resolution // 2)
+        macs += resolution**2 * 9 * width * width + (resolution // 2) ** 2 * (9 + 1) * width * below
+        resolution //= 2
+    width = config.channels(4)
+    return 2.0 * (macs + 16 * (9 * (width + config.mbstd_channels) * width + width * width) + width)
 
 
 def floor_seconds(config: StyleGAN2Config, batch: int, ceilings: tuple[float, float], bytes_per_number: int) -> float:

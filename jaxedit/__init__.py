@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxedit import batch, checkpoints, images, nn, spaces
+    from jaxedit import avatars, batch, checkpoints, datasets, images, memory, metrics, nn, spaces
     from jaxedit import directions as directions
     from jaxedit.checkpoints import load, load_discriminator
     from jaxedit.directions.files import load_direction, save_direction
@@ -20,12 +20,16 @@ __version__ = "0.1.0"
 __all__ = [
     "Direction",
     "Generator",
+    "avatars",
     "batch",
     "checkpoints",
+    "datasets",
     "images",
     "load",
     "load_direction",
     "load_discriminator",
+    "memory",
+    "metrics",
     "nn",
     "sample_z",
     "save_direction",
@@ -44,10 +48,14 @@ _ATTRIBUTES = {
     "save_direction": "jaxedit.directions.files",
 }
 _MODULES = {
+    "avatars": "jaxedit.avatars",
     "batch": "jaxedit.batch",
     "checkpoints": "jaxedit.checkpoints",
+    "datasets": "jaxedit.datasets",
     "directions": "jaxedit.directions",
     "images": "jaxedit.images",
+    "memory": "jaxedit.memory",
+    "metrics": "jaxedit.metrics",
     "nn": "jaxedit.nn",
     "spaces": "jaxedit.spaces",
     "stylegan2": "jaxedit.generators.stylegan2",
@@ -58,8 +66,6 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name in _MODULES:
         value = importlib.import_module(_MODULES[name])
-        if name == "directions":
-            importlib.import_module("jaxedit.directions.files")
     elif name in _ATTRIBUTES:
         value = getattr(importlib.import_module(_ATTRIBUTES[name]), name)
     else:

@@ -21,6 +21,7 @@ import numpy as np
 from jaxedit.generators import stylegan2, stylegan2_discriminator
 from jaxedit.generators.config import config_from_dict, config_to_dict
 
+BUILT_IN = "avatars"
 MAX_NUMBERS = 1 << 27  # config-f at 1024 px has 33 million
 
 _NETWORKS = {
@@ -111,7 +112,8 @@ def load(path: str | Path) -> stylegan2.StyleGAN2Generator:
     """Reads a generator.
 
     Args:
-        path: A directory written by `python -m weights_convert` or `save`.
+        path: A directory written by `python -m weights_convert` or `save`; or "avatars" for the generator that comes
+            with the package (a directory of that name is `./avatars`).
 
     Returns:
         The generator, its parameters on the default device, its fingerprint the SHA-256 of the source file.
@@ -120,6 +122,10 @@ def load(path: str | Path) -> stylegan2.StyleGAN2Generator:
         FileNotFoundError: There is no checkpoint at `path`.
         CheckpointError: It is damaged, or not a generator.
     """
+    if str(path) == BUILT_IN:
+        from jaxedit.avatars.models import load_generator
+
+        return load_generator()
     config, params, metadata = _read(Path(path), "generator")
     return stylegan2.StyleGAN2Generator(params, config, str(metadata.get("sha256", "")))
 

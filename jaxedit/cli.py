@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from jaxedit.options import Demo, Edit, Generate, Info
+from jaxedit.options import Demo, Edit, Generate, Info, TrainStyleGAN2
 
 _TRACEBACK = "JAXEDIT_TRACEBACK"
-_COMMANDS = {"generate": Generate, "edit": Edit, "info": Info, "demo": Demo}
+_COMMANDS = {"generate": Generate, "edit": Edit, "info": Info, "demo": Demo, "train-stylegan2": TrainStyleGAN2}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        return _fail("interrupted; --existing skip resumes")
+        return _fail("interrupted; the same command goes on, generate and edit with --existing skip")
     except (ValueError, OSError) as error:
         if _TRACEBACK in os.environ:
             raise
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{type(error).__name__}: {str(error)[:500]} ({hint})")
 
 
-def _parse(arguments: Sequence[str]) -> Generate | Edit | Info | Demo | None:
+def _parse(arguments: Sequence[str]) -> Generate | Edit | Info | Demo | TrainStyleGAN2 | None:
     """The command's options; None when help was printed. Usage errors become a ValueError of one line."""
     shown = io.StringIO()
     try:

@@ -22,7 +22,7 @@ from jaxedit.atomic import replacing
 from jaxedit.directions import files
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.options import Demo, Drawing, Edit, Generate, Info
+from jaxedit.options import Demo, Drawing, Edit, Generate, Info, TrainStyleGAN2
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
 MAX_PICTURES = 1_000_000
@@ -45,7 +45,7 @@ class Codes(NamedTuple):
     latent: Callable[[int], np.ndarray]
 
 
-def run(command: Generate | Edit | Info | Demo, read_arrays: files.Reader) -> None:
+def run(command: Generate | Edit | Info | Demo | TrainStyleGAN2, read_arrays: files.Reader) -> None:
     """Runs one command.
 
     Args:
@@ -59,10 +59,13 @@ def run(command: Generate | Edit | Info | Demo, read_arrays: files.Reader) -> No
     if isinstance(command, Info):
         print(inspection.describe(command.path, read_arrays))
     elif isinstance(command, Demo):
-        arguments = demo.prepare(command.output, existing=command.existing)
-        edit(Edit(**arguments, existing=command.existing, grid=True), read_arrays)
+        demo.run(command.output, existing=command.existing)
     elif isinstance(command, Edit):
         edit(command, read_arrays)
+    elif isinstance(command, TrainStyleGAN2):
+        from jaxedit.training.command import train_stylegan2
+
+        train_stylegan2(command)
     else:
         generate(command)
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,8 +18,6 @@ from jaxedit.spaces import Direction
 def describe(path: Path, read_arrays: Reader) -> str:
     """Describes a checkpoint directory (network, configuration, source, layer table) or a direction file.
 
-    The parameters of a checkpoint are not read.
-
     Args:
         path: The directory or file.
         read_arrays: Reads a file of arrays that is none of our own.
@@ -27,14 +26,17 @@ def describe(path: Path, read_arrays: Reader) -> str:
         FileNotFoundError: No such path, or a directory that is no checkpoint.
         ValueError: Damaged, or another kind of file.
     """
+    if str(path) == checkpoints.BUILT_IN:
+        generator = checkpoints.load(path)
+        source = {"source": "comes with the package; see MODEL_CARD.md", "sha256": generator.fingerprint}
+        return _describe_network("generator", generator.config, source)
     if path.is_dir():
-        return _describe_checkpoint(path)
+        return _describe_network(*checkpoints.read_description(path))
     direction = read_own(path)
     return _describe_arrays(read_arrays(path)) if direction is None else _describe_direction(direction)
 
 
-def _describe_checkpoint(path: Path) -> str:
-    network, config, metadata = checkpoints.read_description(path)
+def _describe_network(network: str, config: Any, metadata: Mapping[str, Any]) -> str:
     sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(checkpoints.abstract_params(network, config))]
     lines = [f"stylegan2 {network}, {config.resolution} px, {sum(sizes):,} parameters in {len(sizes)} arrays"]
     lines += ["", "source"]

@@ -15,7 +15,7 @@ class Drawing:
     """Options of every command that draws pictures with a checkpoint."""
 
     checkpoint: tyro.conf.Positional[Path]
-    """Checkpoint directory, as written by `python -m weights_convert`."""
+    """Checkpoint directory, as written by `python -m weights_convert`, or `avatars` for the built-in generator."""
     output: Path
     """Directory for the PNG files; made if needed."""
     truncation_psi: float = 1.0
@@ -70,17 +70,60 @@ class Info:
     """Print what a checkpoint directory or a direction file holds."""
 
     path: tyro.conf.Positional[Path]
-    """Checkpoint directory or direction file."""
+    """Checkpoint directory, direction file, or `avatars` for the built-in generator."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Make a small untrained 256 px network and a direction, edit four seeds, and write the pictures and a sheet.
+    """Edit samples of the built-in generator along its own directions and draw an annotated sheet, DIR/grid.png.
 
-    Needs no download and runs in under two minutes on a CPU. The network is random, so the pictures are abstract.
+    Needs no download and runs in under two minutes on a CPU.
     """
 
     output: Path = Path("demo")
-    """Directory for the checkpoint, the direction and the pictures."""
-    existing: Existing = "error"
-    """What to do if the directory holds results already: refuse, keep them, or make all of them anew."""
+    """Directory for the sheet, the pictures and the directions; made if needed."""
+    existing: Literal["error", "overwrite"] = "error"
+    """What to do if the directory holds a sheet already: refuse, or draw everything anew."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainStyleGAN2:
+    """Train a StyleGAN2 on avatars or on a folder of images. The same command goes on where it was stopped.
+
+    The output directory gets log.jsonl, pictures, snapshots to go on from, and at the end the checkpoints `generator`
+    (its moving average, for all other commands) and `discriminator`.
+    """
+
+    data: str
+    """`avatars` (drawn by the package, without an end), or a folder of PNG, JPEG or WebP files."""
+    output: Path
+    """Directory of this training."""
+    images: int
+    """Real images to show in all. More than before prolongs a finished training."""
+    resolution: int = 64
+    """Size of the images in pixels, a power of two."""
+    batch_size: int = 16
+    """Images of a step, a multiple of 4 and of the number of devices."""
+    seed: int = 0
+    """Of everything random."""
+    channel_base: int = 32768
+    """Channels at resolution r are this divided by r, in both networks ..."""
+    channel_max: int = 512
+    """... and at most this."""
+    z_dim: int = 512
+    """Length of z."""
+    w_dim: int = 512
+    """Length of w."""
+    r1_gamma: float | None = None
+    """Weight of the gradient penalty. Default: 0.0002 * resolution^2 / batch size."""
+    learning_rate: float = 0.002
+    """Of both networks."""
+    augment: Literal["off", "ada"] = "off"
+    """ada: what the discriminator sees is augmented as much as keeps it from overfitting, for few images."""
+    mirror: bool = False
+    """Mirror half of a folder's images."""
+    init: Path | None = None
+    """Start from this generator; its architecture overrules --channel-base, --channel-max, --z-dim and --w-dim. Its
+    learning rate rises from 0 over the first 10,000 images, because the discriminator starts untrained."""
+    snapshot_images: int = 20_000
+    """Images between two snapshots, each with a sheet of pictures."""

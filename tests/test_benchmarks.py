@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
-from benchmarks import floors, latency, measure
+from benchmarks import floors, latency, measure, training
 from benchmarks.peers import ada
+from jaxedit import checkpoints
 from jaxedit.generators.stylegan2 import StyleGAN2Config
+from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 
 
 def test_operations_are_the_published_count():
@@ -28,6 +31,18 @@ def test_the_floor_takes_the_larger_of_arithmetic_and_traffic():
     assert traffic == pytest.approx(sum(numbers for _, numbers in floors.layer_costs(config)) * 2 * 4 / 1e9)
 
 
+def test_operations_of_a_discriminator_are_those_of_its_kernels():
+    """Every kernel acts once on each of its output pixels."""
+    config = DiscriminatorConfig(resolution=64, channel_base=2048, channel_max=128)
+    macs = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(checkpoints.abstract_params("discriminator", config)):
+        block, layer, kind = (entry.key for entry in path)
+        if kind == "kernel":
+            size = {"fc": 1, "out": 1}.get(layer, int(block[1:]) // (2 if layer in ("conv1", "skip") else 1))
+            macs += size**2 * leaf.size
+    assert floors.discriminator_operations(config) == 2 * macs
+
+
 def test_contenders_take_turns():
     """Contenders alternate, warm-up is not counted, and a contender's own seconds are used."""
     calls = []
@@ -42,8 +57,6 @@ def test_contenders_take_turns():
 def test_official_names_hold_every_parameter_once():
     """The peer gets the same weights: every number of the tree, kernels of conv0 flipped, affine layers split."""
     config = StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, channel_base=128, channel_max=8)
-    import jax
-
     from jaxedit.generators import stylegan2
 
     params = jax.tree.map(np.asarray, stylegan2.init(jax.random.key(0), config=config))
@@ -81,6 +94,22 @@ def test_latency_runs_and_reports(tmp_path, monkeypatch):
         else:
             assert "ten calls" in row["steady"]
     assert {"jax", "commit", "device", "freed_memory_kept"} <= result["environment"].keys()
+
+
+def test_training_runs_and_reports(monkeypatch):
+    """The whole benchmark on a small network: every kind of step, with what it promises."""
+    options = training.Options(
+        resolution=8, batch_size=4, channel_base=64, latent=8, augment="ada", repeats=2, allocator="default"
+    )
+    monkeypatch.setattr(floors, "measure_ceilings", lambda dtype: (1e12, 1e11))
+    result = training.run(options)
+    json.dumps(result)
+    rates = {row["kind"]: row["images_per_second"] for row in result["rows"]}
+    assert list(rates) == ["plain", "path length", "path length and R1"]
+    assert min(rates.values()) < result["images_per_second"] < max(rates.values())
+    kinds = training.shares(training.gan_config(options))
+    assert kinds == {"plain": 12 / 16, "path length": 3 / 16, "path length and R1": 1 / 16}
+    assert training.describe(result)
 
 
 def test_missing_peer_is_one_line(tmp_path):

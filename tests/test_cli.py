@@ -216,7 +216,7 @@ def test_an_interrupted_run_resumes(checkpoint, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(images, "save_png", stops)
     command = ["generate", checkpoint, "--seeds", "0-29", "--batch-size", 8, "--output", output]
-    assert "resumes" in failure(capsys, *command)
+    assert "--existing skip" in failure(capsys, *command)
     assert all(images.read_png(path).shape == (32, 32, 3) for path in output.glob("*.png"))
     before = len(list(output.glob("*.png")))
     assert 0 < before < 30 and not list(output.glob(".*"))
@@ -344,12 +344,10 @@ def test_paths_that_are_no_checkpoint_or_directory(checkpoint, tmp_path, capsys)
     assert "file" in failure(capsys, "generate", checkpoint, "--seeds", "0", "--output", tmp_path / "file" / "out")
 
 
-def test_relative_paths(tmp_path, monkeypatch):
-    tiny = StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, channel_base=64, channel_max=8, mapping_layers=1)
-    monkeypatch.setattr(demo, "CONFIG", tiny)
+def test_relative_paths(checkpoint, tmp_path, monkeypatch):
+    shutil.copytree(checkpoint, tmp_path / "checkpoint")
     monkeypatch.chdir(tmp_path)
-    assert run("demo") == 0
-    assert run("generate", "demo/checkpoint", "--seeds", "0", "--output", "out") == 0
+    assert run("generate", "checkpoint", "--seeds", "0", "--output", "out") == 0
     assert (tmp_path / "out" / "seed0000.png").exists()
 
 
@@ -406,31 +404,25 @@ def test_info_of_directions_and_other_arrays(smile, generator, tmp_path, capsys)
     assert "no such file" in failure(capsys, "info", tmp_path / "absent.npy")
 
 
-def test_demo_writes_a_checkpoint_an_edit_and_a_sheet(tmp_path, monkeypatch, capsys):
-    tiny = StyleGAN2Config(resolution=16, z_dim=16, w_dim=16, channel_base=128, channel_max=8, mapping_layers=2)
-    monkeypatch.setattr(demo, "CONFIG", tiny)
+def test_info_of_the_built_in_generator(capsys):
+    assert run("info", "avatars") == 0
+    shown = capsys.readouterr().out
+    assert "stylegan2 generator, 64 px" in shown and load("avatars").fingerprint in shown
+
+
+def test_the_demo_edits_the_built_in_generator(tmp_path, monkeypatch, capsys):
+    """Protects: the README's first command, and that what it leaves can be edited further."""
+    monkeypatch.setattr(demo, "SEEDS", (0, 1))
     output = tmp_path / "demo"
     assert run("demo", "--output", output) == 0
-    assert "untrained" in capsys.readouterr().out
-    assert images.read_png(output / "grid.png").shape == (4 * 16, 5 * 16, 3)
-    assert len(list(output.glob("seed*.png"))) == 20 and load(output / "checkpoint").config == tiny
-    assert (images.read_png(output / "seed0000_-4.png") != images.read_png(output / "seed0000_+4.png")).any()
+    assert "grid.png" in capsys.readouterr().out
+    assert images.read_png(output / "grid.png").std() > 30 and len(list(output.glob("seed*.png"))) == 2 * 13
+    original, *edits = (images.read_png(path).astype(int) for path in sorted(output.glob("seed0000*.png")))
+    assert all(abs(edit - original).max() > 20 for edit in edits)
     assert "exists already" in failure(capsys, "demo", "--output", output)
-    before = (output / "seed0003_+4.png").read_bytes()
-    shutil.rmtree(output / "checkpoint" / "params")
-    (output / "checkpoint" / "config.json").write_text("{")
     assert run("demo", "--output", output, "--existing", "overwrite") == 0
-    assert load(output / "checkpoint").config == tiny and (output / "seed0003_+4.png").read_bytes() == before
-
-
-def test_demo_overwrites_no_checkpoint_of_others(checkpoint, tmp_path, capsys):
-    output = tmp_path / "demo"
-    shutil.copytree(checkpoint, output / "checkpoint")
-    assert "not made by the demo" in failure(capsys, "demo", "--output", output, "--existing", "overwrite")
-    (output / "checkpoint" / "config.json").unlink()
-    (output / "checkpoint" / "thesis.tex").write_text("")
-    assert "not made by the demo" in failure(capsys, "demo", "--output", output, "--existing", "overwrite")
-    assert (output / "checkpoint" / "thesis.tex").exists() and load(checkpoint)
+    smile = output / "directions" / "smile.safetensors"
+    assert run("edit", "avatars", "--seeds", "0", "--direction", smile, "--output", tmp_path / "more") == 0
 
 
 def test_real_codes_along_real_directions(fixtures, tmp_path, capsys):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxedit import Direction, checkpoints, images, nn, spaces, stylegan2, stylegan2_discriminator
+from jaxedit import Direction, avatars, checkpoints, images, metrics, nn, spaces, stylegan2, stylegan2_discriminator
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
 from jaxedit.nn import winograd
@@ -100,6 +100,14 @@ def directions() -> dict[str, Direction]:
 def edited(shared: tuple[Any, Any], z: Any) -> Any:
     moves = shared[1]
     return spaces.edited_styles(shared[0], z, [(moves["z"], 1.5), (moves["w"], -1.0), (moves["s"], 0.5)])
+
+
+def face() -> avatars.Factors:
+    return avatars.sample_factors(jax.random.key(6))
+
+
+def factors() -> avatars.Factors:
+    return jax.vmap(avatars.sample_factors)(keys())
 
 
 def of_sample(function: Any) -> Callable[[Any, Any], Any]:
@@ -224,11 +232,28 @@ TABLE = {
         BOTH,
     ),
     "spaces.edited_styles": Row(edited, batch(24), lambda: (generator(), directions())),
+    # One sample is a set here. XLA's TopK on the CPU gathers a divided batch.
+    "metrics.nearest_neighbors": Row(
+        lambda points, queries: metrics.nearest_neighbors(queries, points, k=2).distances,
+        batch(4, 6),
+        const(20, 6),
+        stays_divided=False,
+    ),
+    "metrics.precision_recall": Row(
+        lambda real, fake: metrics.precision_recall(real, fake, k=2), batch(12, 6), const(20, 6), stays_divided=False
+    ),
+    "avatars.sample_factors": Row(of_sample(avatars.sample_factors), keys),
+    "avatars.factors_from_normal": Row(of_sample(avatars.factors_from_normal), batch(len(avatars.LATENTS))),
+    "avatars.attributes": Row(of_sample(avatars.attributes), factors),
+    "avatars.with_identity": Row(lambda other, f: avatars.with_identity(f, other), factors, face),
+    "avatars.render": Row(lambda _, f: avatars.render(f, size=16), factors),
 }
 # Not functions of arrays; `init` draws parameters from a key and is covered with its family.
 EXEMPT = {
     *("stylegan2.StyleGAN2Config", "stylegan2.StyleLayer", "stylegan2.SynthesisState", "stylegan2.init"),
     *("stylegan2_discriminator.DiscriminatorConfig", "stylegan2_discriminator.init"),
+    *("metrics.Neighbors", "metrics.PrecisionRecall", "metrics.frechet_distance"),
+    *("avatars.Factors", "avatars.Rendering"),
     *("spaces.Direction", "spaces.resolve_layers", "images.image_grid", "images.save_png", "images.read_png"),
 }
 
@@ -248,7 +273,7 @@ def public_names(module: ModuleType) -> set[str]:
 
 def test_every_public_array_function_has_a_row():
     """Protects: the table from being forgotten when a function is added."""
-    modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces)
+    modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces, metrics, avatars)
     public = set().union(*map(public_names, modules))
     assert public - EXEMPT == {name.partition("/")[0] for name in TABLE}
 

@@ -1,1 +1,3 @@
 """Where directions come from."""
+
+from jaxedit.directions import files as files

@@ -1,0 +1,208 @@
+"""How good the built-in generator is: `python -m benchmarks.avatars` writes numbers, a table and picture sheets.
+
+Everything is measured in features of the package's classifier, so the distances compare with each other only, not with
+those of other papers. Beside each stand the floor (two sets of renders) and the ceiling (an untrained generator).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from PIL import Image
+from sklearn.svm import LinearSVC
+
+from benchmarks import measure
+from jaxedit import avatars, checkpoints, images, metrics, stylegan2
+from jaxedit.avatars import evaluate, models
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.memory import keep_freed_memory
+
+_BATCH = 100
+_TRAIN, _HELD_OUT, _FLOOR, _GENERATED = 1, 2, 3, 4  # seeds: none is the seed of a training
+_ENLARGED = 2
+_TILES = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Measure the generator of avatars."""
+
+    generator: str = checkpoints.BUILT_IN
+    """A checkpoint directory; by default the generator in the package."""
+    samples: int = 5000
+    """Renders and generated samples in each set, a multiple of 100."""
+    neighbours: int = 20_000
+    """Renders among which the nearest neighbours of generated samples are looked for."""
+    svm_samples: int = 6000
+    """Generated samples for the linear separability; a quarter of them validates."""
+    networks: bool = True
+    """Also measure the classifiers, the parser, the keypoint and the identity network on held-out renders."""
+    output: Path = Path("benchmarks/results/avatars")
+    """Folder for report.json, report.md and the sheets."""
+
+
+def collect(function: Callable[[jax.Array], Any], seed: int, count: int) -> Any:
+    """`function` of `count` keys, in batches, as NumPy arrays."""
+    compiled = jax.jit(jax.vmap(function))
+    keys = jax.random.split(jax.random.key(seed), (count // _BATCH, _BATCH))
+    parts = [jax.tree.map(np.asarray, compiled(batch)) for batch in keys]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def rendered(key: jax.Array) -> jax.Array:
+    """The image of a random avatar, of the generator's size."""
+    return avatars.render(avatars.sample_factors(key), size=64).image
+
+
+def generated(generator: StyleGAN2Generator, key: jax.Array, truncation_psi: float = 1.0) -> jax.Array:
+    """A random image of a generator."""
+    w = generator.map(jax.random.normal(key, (generator.config.z_dim,)), truncation_psi=truncation_psi)
+    return generator.synthesize(generator.styles(w), noise="const")
+
+
+def distances(generator: StyleGAN2Generator, classifier: Any, count: int) -> tuple[dict[str, Any], np.ndarray]:
+    """Frechet distance, precision and recall to held-out renders; and the features of the generated set."""
+    untrained = StyleGAN2Generator(
+        jax.jit(functools.partial(stylegan2.init, config=generator.config))(jax.random.key(0)), generator.config
+    )
+    sources = {
+        "generated": (functools.partial(generated, generator), _GENERATED),
+        "generated, psi 0.7": (functools.partial(generated, generator, truncation_psi=0.7), _GENERATED),
+        "floor: other renders": (rendered, _FLOOR),
+        "ceiling: untrained": (functools.partial(generated, untrained), _GENERATED),
+    }
+    real = collect(lambda key: classifier.pooled_features(rendered(key)), _HELD_OUT, count)
+    report, kept = {}, real
+    for name, (draw, seed) in sources.items():
+        features = collect(lambda key, draw=draw: classifier.pooled_features(draw(key)), seed, count)
+        precision, recall = jax.jit(metrics.precision_recall)(real, features)
+        frechet = metrics.frechet_distance(real, features)
+        report[name] = {"frechet": frechet, "precision": float(precision), "recall": float(recall)}
+        kept = features if name == "generated" else kept
+    return report, kept
+
+
+def agreement(generator: StyleGAN2Generator, classifier: Any, judge: Any, count: int) -> dict[str, float]:
+    """How often two independently trained classifiers say the same of generated images, for each attribute."""
+
+    def same(key: jax.Array) -> jax.Array:
+        image = generated(generator, key)
+        return (classifier.classify(image) > 0) == (judge.classify(image) > 0)
+
+    shares = collect(same, _GENERATED, count).mean(axis=0)
+    return {name: float(share) for name, share in zip(avatars.ATTRIBUTES, shares, strict=True)}
+
+
+def separability(generator: StyleGAN2Generator, classifier: Any, count: int) -> dict[str, dict[str, float]]:
+    """Validation accuracy of a linear support vector machine for each attribute in Z, W and S."""
+
+    def sample(key: jax.Array) -> Any:
+        z = jax.random.normal(key, (generator.config.z_dim,))
+        w = generator.map(z)
+        styles = generator.styles(w)
+        labels = classifier.classify(generator.synthesize(styles, noise="const")) > 0
+        return {"z": z, "w": w, "s": jnp.concatenate(styles)}, labels
+
+    codes, labels = collect(sample, _GENERATED, count)
+    split = count * 3 // 4
+    report: dict[str, dict[str, float]] = {}
+    for space, code in codes.items():
+        code = (code - code[:split].mean(axis=0)) / (code[:split].std(axis=0) + 1e-6)
+        report[space] = {}
+        for name, label in zip(avatars.ATTRIBUTES, labels.T, strict=True):
+            machine = LinearSVC(C=0.001, dual="auto").fit(code[:split], label[:split])
+            report[space][name] = float(machine.score(code[split:], label[split:]))
+    return report
+
+
+def save_sheet(path: Path, pictures: Iterable[Any], columns: int) -> None:
+    """Writes a sheet of float images, enlarged."""
+    tiles = [np.asarray(images.to_uint8(jnp.asarray(picture))) for picture in pictures]
+    sheet = images.image_grid(tiles, columns=columns, rows=-(-len(tiles) // columns))
+    height, width = (_ENLARGED * side for side in sheet.shape[:2])
+    images.save_png(path, np.asarray(Image.fromarray(sheet).resize((width, height), Image.Resampling.BICUBIC)))
+
+
+def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.ndarray, options: Options) -> None:
+    """Renders, samples, truncation, interpolation, and nearest renders beside generated samples."""
+    count = _TILES * _TILES
+    keys = jax.random.split(jax.random.key(_HELD_OUT), count)
+    save_sheet(options.output / "renders.png", jax.jit(jax.vmap(rendered))(keys), _TILES)
+    sample = jax.jit(jax.vmap(functools.partial(generated, generator), (0, None)))
+    keys = jax.random.split(jax.random.key(_GENERATED), (options.samples // _BATCH, _BATCH))[0]
+    for psi in (1.0, 0.7):
+        save_sheet(options.output / f"generated_psi_{psi}.png", sample(keys[:count], psi), _TILES)
+    levels = jnp.linspace(0.0, 1.0, _TILES)
+    truncated = jax.vmap(sample, (None, 0), 1)(keys[:_TILES], levels)
+    save_sheet(options.output / "truncation.png", truncated.reshape(count, *truncated.shape[2:]), _TILES)
+
+    def between(first: jax.Array, second: jax.Array, weight: jax.Array) -> jax.Array:
+        ends = [generator.map(jax.random.normal(key, (generator.config.z_dim,))) for key in (first, second)]
+        return generator.synthesize(generator.styles(ends[0] + weight * (ends[1] - ends[0])), noise="const")
+
+    steps = jax.jit(jax.vmap(jax.vmap(between, (None, None, 0)), (0, 0, None)))(
+        keys[:_TILES], keys[_TILES : 2 * _TILES], levels
+    )
+    save_sheet(options.output / "interpolation.png", steps.reshape(count, *steps.shape[2:]), _TILES)
+
+    described = lambda key: (rendered(key), classifier.pooled_features(rendered(key)))  # noqa: E731
+    pictures, known = collect(described, _TRAIN, options.neighbours)
+    nearest = np.asarray(metrics.nearest_neighbors(features[:_TILES], known, k=_TILES - 1).indices)
+    rows = zip(sample(keys[:_TILES], 1.0), nearest, strict=True)
+    save_sheet(options.output / "neighbours.png", [tile for own, row in rows for tile in (own, *pictures[row])], _TILES)
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The report's numbers as tables."""
+    lines = [
+        "# The built-in generator",
+        "",
+        "| to held-out renders | Frechet | precision | recall |",
+        "|---|---|---|---|",
+    ]
+    for name, row in report["distances"].items():
+        lines.append(f"| {name} | {row['frechet']:.3f} | {row['precision']:.3f} | {row['recall']:.3f} |")
+    lines += ["", "| attribute | classifiers agree | SVM in Z | in W | in S |", "|---|---|---|---|---|"]
+    columns = [report["agreement"], *(report["separability"][space] for space in "zws")]
+    for name in (*avatars.ATTRIBUTES, "mean"):
+        values = [np.mean(list(c.values())) if name == "mean" else c[name] for c in columns]
+        lines.append(f"| {name} | " + " | ".join(f"{100 * value:.1f} %" for value in values) + " |")
+    if "networks" in report:
+        found = report["networks"]
+        lines += ["", "| on held-out renders | |", "|---|---|"]
+        for name in ("classifier", "judge"):
+            lines.append(f"| {name}: mean accuracy | {100 * found[name]['accuracy']['mean']:.1f} % |")
+        lines.append(f"| parser: mean IoU of 19 classes | {found['parser']['iou']['mean']:.3f} |")
+        lines.append(f"| keypoints: mean error | {found['keypoints']['percent_of_width']:.2f} % of the width |")
+        lines.append(f"| identity: first among 100 | {100 * found['embedding']['rank_1']:.1f} % |")
+    return "\n".join(lines) + "\n"
+
+
+def main(options: Options) -> None:
+    """Measures, draws, writes and prints."""
+    generator, classifier, judge = checkpoints.load(options.generator), models.load_classifier(), models.load_judge()
+    options.output.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {"environment": measure.environment(), "samples": options.samples}
+    report["distances"], features = distances(generator, classifier, options.samples)
+    report["agreement"] = agreement(generator, classifier, judge, options.samples)
+    report["separability"] = separability(generator, classifier, options.svm_samples)
+    if options.networks:
+        report["networks"] = evaluate.evaluate(evaluate.Evaluate())
+    draw_sheets(generator, classifier, features, options)
+    (options.output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (options.output / "report.md").write_text(as_markdown(report), encoding="utf-8")
+    print(as_markdown(report))
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    main(tyro.cli(Options, description=__doc__))

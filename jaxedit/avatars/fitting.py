@@ -1,0 +1,195 @@
+"""Fits a generator to the renderer without a discriminator: a cheap, sharp start for adversarial training on a CPU.
+
+First the mapping network learns to lay the factors out linearly in W, then the synthesis network learns to draw them.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from jaxedit.avatars.factors import Factors
+from jaxedit.avatars.latents import Z_DIM, factors_from_z
+from jaxedit.avatars.renderer import PARSING_CLASSES, render
+from jaxedit.generators import stylegan2
+from jaxedit.generators.stylegan2 import StyleGAN2Config
+from jaxedit.nn import leaky_relu
+from jaxedit.training import supervised
+from jaxedit.training.supervised import FitConfig
+
+Params = dict[str, Any]
+
+_DETAIL = 3.0
+_WEIGHTS = {"background": 0.5, "cloth": 0.7, "neck": 0.8, "hair": 0.9, "hat": 1.0, "skin": 1.2}  # others: _DETAIL
+_EDGES = 0.5
+_MAPPING_BATCH = 512
+_COUNTED = 10_000
+
+
+class Codes(NamedTuple):
+    """What the mapping network learns from: latents `[batch, z_dim]` and the w they should have `[batch, w_dim]`."""
+
+    z: Float[Array, "batch z_dim"]
+    w: Float[Array, "batch w_dim"]
+
+
+class Pictures(NamedTuple):
+    """What the synthesis network learns from.
+
+    Attributes:
+        z: `[batch, z_dim]` float32.
+        image: `[batch, size, size, 3]` float32, the renderings of their factors.
+        weight: `[batch, size, size]` float32, weight of each pixel by its parsing class: small parts count most.
+    """
+
+    z: Float[Array, "batch z_dim"]
+    image: Float[Array, "batch size size 3"]
+    weight: Float[Array, "batch size size"]
+
+
+def wanted_w(factors: Factors, *, w_dim: int) -> Float[Array, " w_dim"]:
+    """The w that an avatar should have: its factors, standardised and rotated, once as they are and once negated.
+
+    The mapping network ends in a leaky ReLU; the difference of the two halves undoes it, so that every factor is
+    exactly linear in W.
+
+    Args:
+        factors: The factors.
+        w_dim: Length of w, even, at least twice the number of factors.
+
+    Returns:
+        `[w_dim]` float32.
+    """
+    mean, deviation = _statistics()
+    standard = (_flat(factors) - mean) / deviation
+    count, half = len(mean), w_dim // 2
+    frame = np.linalg.qr(np.random.RandomState(1).randn(half, half))[0][:count].astype(np.float32)
+    rotated = standard @ (frame * np.float32((half / count) ** 0.5))
+    return leaky_relu(jnp.concatenate([rotated, -rotated]))
+
+
+def _flat(factors: Factors) -> Float[Array, " factors"]:
+    return jnp.concatenate([jnp.atleast_1d(leaf) for leaf in factors])
+
+
+@functools.cache
+def _statistics() -> tuple[np.ndarray, np.ndarray]:
+    with jax.ensure_compile_time_eval():
+        z = jax.random.normal(jax.random.key(0), (_COUNTED, Z_DIM))
+        flat = jax.vmap(lambda one: _flat(factors_from_z(one)))(z)
+        return np.asarray(flat.mean(axis=0)), np.asarray(flat.std(axis=0))
+
+
+def draw_codes(key: Key[Array, ""], *, config: StyleGAN2Config) -> Codes:
+    """Draws latents and the w they should have."""
+    z = jax.random.normal(key, (_MAPPING_BATCH, config.z_dim))
+    return Codes(z, jax.vmap(lambda one: wanted_w(factors_from_z(one), w_dim=config.w_dim))(z))
+
+
+def mapping_loss(params: Params, codes: Codes, *, config: StyleGAN2Config) -> Any:
+    """Mean squared error of w before its activation; `params["params"]` is the mapping network without `w_avg`."""
+    w = _mapped(params["params"], codes.z, config)
+    return jnp.mean(jnp.square(_before_activation(w) - _before_activation(codes.w))), ({}, {})
+
+
+def _mapped(mapping: Params, z: Array, config: StyleGAN2Config) -> Array:
+    tree = {"mapping": mapping | {"w_avg": jnp.zeros(config.w_dim)}}
+    return jax.vmap(lambda one: stylegan2.map_latent(tree, one, config=config))(z)
+
+
+def mean_w(key: Key[Array, ""], mapping: Params, *, config: StyleGAN2Config) -> Float[Array, " w_dim"]:
+    """The average w of a mapping network, over ten thousand latents."""
+    return jnp.mean(_mapped(mapping, jax.random.normal(key, (_COUNTED, config.z_dim)), config), axis=0)
+
+
+def _before_activation(w: Array) -> Array:
+    return jnp.where(w > 0, w, 5.0 * w) * 0.5**0.5
+
+
+def draw_pictures(key: Key[Array, ""], *, config: StyleGAN2Config, batch_size: int) -> Pictures:
+    """Draws latents and renders the avatars that they stand for."""
+    z = jax.random.normal(key, (batch_size, config.z_dim))
+    drawn = jax.vmap(lambda one: render(factors_from_z(one), size=config.resolution))(z)
+    table = jnp.array([_WEIGHTS.get(name, _DETAIL) for name in PARSING_CLASSES])
+    return Pictures(z, drawn.image, table[drawn.parsing])
+
+
+def image_loss(params: Params, pictures: Pictures, *, config: StyleGAN2Config, edges: float) -> Any:
+    """Weighted absolute error of the generator's images, plus `edges` times that of the differences of neighbouring
+    pixels: it sharpens edges that are in place, and keeps those that are not from getting there."""
+
+    def generate(z: Array) -> Array:
+        w = stylegan2.map_latent(params["params"], z, config=config)
+        styles = stylegan2.styles(params["params"], w, config=config)
+        return stylegan2.synthesize(params["params"], styles, config=config, noise="none")
+
+    error, weight = jax.vmap(generate)(pictures.z) - pictures.image, pictures.weight[..., None]
+    across = jnp.mean(jnp.abs(jnp.diff(error, axis=2)) * weight[:, :, 1:])
+    down = jnp.mean(jnp.abs(jnp.diff(error, axis=1)) * weight[:, 1:])
+    absolute = jnp.mean(jnp.abs(error) * weight)
+    return absolute + edges * (across + down), ({}, {"absolute": absolute, "edges": across + down})
+
+
+def fit_generator(
+    key: Key[Array, ""],
+    *,
+    config: StyleGAN2Config,
+    images: int,
+    batch_size: int,
+    learning_rate: float,
+    mapping_steps: int,
+    directory: Path,
+) -> Params:
+    """Fits a generator in three stages: the mapping network, the pictures, and once more with sharp edges.
+
+    The same call again goes on where it was stopped.
+
+    Args:
+        key: A typed key.
+        config: The architecture; `z_dim` has to be `latents.Z_DIM`.
+        images: Renders to learn from, divided evenly between the last two stages.
+        batch_size: Renders per step.
+        learning_rate: At its highest.
+        mapping_steps: Steps of the first stage, of 512 latents each.
+        directory: Gets the logs and snapshots of the stages in folders of their own.
+
+    Returns:
+        The generator's parameters.
+
+    Raises:
+        ValueError: The directory holds another training.
+        OSError: It can't be written.
+    """
+    init_key, *keys = jax.random.split(key, 4)
+    params = jax.jit(functools.partial(stylegan2.init, config=config))(init_key)
+    mapping = supervised.fit(
+        keys[0],
+        _as_trained({name: leaf for name, leaf in params["mapping"].items() if name != "w_avg"}),
+        draw=functools.partial(draw_codes, config=config),
+        loss=functools.partial(mapping_loss, config=config),
+        # Its parameters are stored that much larger than they act.
+        config=FitConfig(mapping_steps, 0.015 / config.mapping_lr_multiplier, weight_decay=0.0),
+        directory=directory / "mapping",
+        save_every=5000,
+    )["params"]
+    params["mapping"] = mapping | {"w_avg": mean_w(keys[0], mapping, config=config)}
+    for stage, stage_key, edges in (("shapes", keys[1], 0.0), ("edges", keys[2], _EDGES)):
+        params = supervised.fit(
+            stage_key,
+            _as_trained(params),
+            draw=functools.partial(draw_pictures, config=config, batch_size=batch_size),
+            loss=functools.partial(image_loss, config=config, edges=edges),
+            config=FitConfig(images // (2 * batch_size), learning_rate, weight_decay=0.0),
+            directory=directory / stage,
+        )["params"]
+    return params
+
+
+def _as_trained(params: Params) -> Params:
+    return {"params": params, "batch_stats": {}}

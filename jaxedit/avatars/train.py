@@ -1,0 +1,220 @@
+"""Trains the networks of the avatars' world, such as `python -m jaxedit.avatars.train classifier --output runs/c`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from jaxedit.memory import keep_freed_memory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """Options of every network that is fitted to renders; the same command again goes on where it was stopped."""
+
+    output: Path
+    """Directory for the log, the snapshots and the finished NAME.safetensors; made if needed."""
+    images: int
+    """Renders to train on; for the embedding, pairs of them."""
+    batch_size: int = 64
+    """Renders (or pairs) per step."""
+    seed: int = 0
+    """Of the first weights and of the renders."""
+    learning_rate: float = 3e-3
+    """At its highest: a linear warm-up comes before, a cosine down to zero after it."""
+
+    @property
+    def name(self) -> str:
+        """Of the network, and of the command."""
+        return type(self).__name__.lower()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Classifier(Network):
+    """Train the classifier of the twelve attributes."""
+
+    images: int = 200_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judge(Network):
+    """Train the other classifier, which judges results and is seen by no method."""
+
+    images: int = 200_000
+    seed: int = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parser(Network):
+    """Train the face parser of the 19 classes."""
+
+    images: int = 60_000
+    batch_size: int = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Keypoints(Network):
+    """Train the network of the 68 keypoints."""
+
+    images: int = 200_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Embedding(Network):
+    """Train the identity network."""
+
+    images: int = 100_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Generator(Network):
+    """Fit a StyleGAN2 to renders, latent by latent, as a start for `jaxedit train-stylegan2 --init`."""
+
+    images: int = 160_000
+    """Renders to learn from, half of them with sharpened edges."""
+    batch_size: int = 16
+    learning_rate: float = 0.03
+    channel_base: int = 2048
+    """Channels at resolution r are this divided by r ..."""
+    channel_max: int = 128
+    """... and at most this."""
+    mapping_steps: int = 15_000
+    """Steps of the mapping network's fit, of 512 latents each."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Directions:
+    """Fit a W direction per attribute to samples of the generator in the package, labelled by its classifier."""
+
+    output: Path
+    """Directory for NAME.safetensors; made if needed."""
+    samples: int = 20_000
+    """Samples to fit to, a multiple of 100."""
+    seed: int = 0
+    """Of the samples."""
+
+
+_COMMANDS = {
+    "generator": Generator,
+    "directions": Directions,
+    "classifier": Classifier,
+    "judge": Judge,
+    "parser": Parser,
+    "keypoints": Keypoints,
+    "embedding": Embedding,
+}
+
+
+def train_network(options: Network) -> None:
+    """Trains a network and writes it.
+
+    Args:
+        options: The command's.
+
+    Raises:
+        ValueError: Less than one step, or a directory of another training.
+        OSError: The directory can't be written.
+    """
+    from jaxedit.avatars import models
+
+    if min(options.images // max(options.batch_size, 1), options.batch_size) < 1:
+        raise ValueError(
+            f"--images {options.images} --batch-size {options.batch_size}: one whole batch or more is needed"
+        )
+    params, config = _fitted_generator(options) if isinstance(options, Generator) else _fitted_to_task(options)
+    models.write_network(options.output / f"{options.name}.safetensors", params=params, config=config)
+
+
+def _fitted_to_task(options: Network) -> tuple[Any, Any]:
+    import jax
+
+    from jaxedit.avatars import models, tasks
+    from jaxedit.training import supervised
+
+    task = tasks.make_task(options.name)
+    weights_key, batches_key = jax.random.split(jax.random.key(options.seed))
+    params = supervised.fit(
+        batches_key,
+        jax.jit(functools.partial(models.init_network, config=task.config))(weights_key),
+        draw=lambda key: jax.vmap(task.draw)(jax.random.split(key, options.batch_size)),
+        loss=task.loss,
+        config=supervised.FitConfig(steps=options.images // options.batch_size, learning_rate=options.learning_rate),
+        directory=options.output,
+    )
+    return params, task.config
+
+
+def _fitted_generator(options: Generator) -> tuple[Any, Any]:
+    import jax
+
+    from jaxedit.avatars import fitting, latents, tasks
+    from jaxedit.generators.stylegan2 import StyleGAN2Config
+
+    config = StyleGAN2Config(
+        resolution=tasks.SIZE,
+        z_dim=latents.Z_DIM,
+        w_dim=latents.Z_DIM,
+        channel_base=options.channel_base,
+        channel_max=options.channel_max,
+    )
+    params = fitting.fit_generator(
+        jax.random.key(options.seed),
+        config=config,
+        images=options.images,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        mapping_steps=options.mapping_steps,
+        directory=options.output,
+    )
+    return params, config
+
+
+def fit_directions(options: Directions) -> None:
+    """Fits the directions of the package and writes them.
+
+    Args:
+        options: The command's.
+
+    Raises:
+        OSError: The directory can't be written.
+    """
+    from jaxedit.avatars import directions, models
+    from jaxedit.directions.files import save_direction
+
+    options.output.mkdir(parents=True, exist_ok=True)
+    generator, classifier = models.load_generator(), models.load_classifier()
+    for direction in directions.fit_directions(generator, classifier, count=options.samples, seed=options.seed):
+        save_direction(options.output / f"{direction.name}.safetensors", direction)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: Without the program's name; None takes them from the process.
+
+    Returns:
+        The exit code: 0, or 1 after one line `error: ...` on stderr.
+    """
+    options = tyro.extras.subcommand_cli_from_dict(
+        _COMMANDS, prog="python -m jaxedit.avatars.train", description=__doc__, args=arguments
+    )
+    try:
+        fit_directions(options) if isinstance(options, Directions) else train_network(options)
+        return 0
+    except KeyboardInterrupt:
+        print("error: interrupted; the same command goes on from the last snapshot", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Loops that fit parameters: checkpointed and resumable."""

@@ -1,0 +1,76 @@
+"""What the supervised networks are fitted by. Each takes a batch and returns its mean."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+def attribute_loss(
+    logits: Float[Array, "batch attributes"], present: Bool[Array, "batch attributes"]
+) -> Float[Array, ""]:
+    """Binary cross entropy.
+
+    Args:
+        logits: `[batch, attributes]` float32.
+        present: `[batch, attributes]` bool.
+
+    Returns:
+        The mean over both axes.
+    """
+    return jnp.mean(jax.nn.softplus(jnp.where(present, -logits, logits)))
+
+
+def parsing_loss(
+    logits: Float[Array, "batch height width classes"],
+    classes: Int[Array, "batch height width"],
+    weights: Float[Array, " classes"],
+) -> Float[Array, ""]:
+    """Cross entropy of pixels, weighed by their class.
+
+    Args:
+        logits: `[batch, height, width, classes]` float32.
+        classes: `[batch, height, width]` integers.
+        weights: `[classes]`, positive.
+
+    Returns:
+        The weighted mean over all pixels.
+    """
+    # A gather's gradient is a scatter, which is slow on the CPU.
+    chosen = classes[..., None] == jnp.arange(logits.shape[-1], dtype=classes.dtype)[None, None, None]
+    weight = jnp.sum(jnp.where(chosen, weights[None, None, None], 0.0), axis=-1)
+    entropy = jax.nn.logsumexp(logits, axis=-1) - jnp.sum(jnp.where(chosen, logits, 0.0), axis=-1)
+    return jnp.sum(weight * entropy) / jnp.sum(weight)
+
+
+def keypoint_loss(found: Float[Array, "batch points 2"], expected: Float[Array, "batch points 2"]) -> Float[Array, ""]:
+    """Absolute error of coordinates.
+
+    Args:
+        found: `[batch, points, 2]` float32.
+        expected: `[batch, points, 2]` float32.
+
+    Returns:
+        The mean over all coordinates.
+    """
+    return jnp.mean(jnp.abs(found - expected))
+
+
+def contrastive_loss(
+    first: Float[Array, "batch dimensions"], second: Float[Array, "batch dimensions"], *, temperature: float
+) -> Float[Array, ""]:
+    """InfoNCE (van den Oord et al., 2018), in both directions: row i of one is to be told from all rows of the other.
+
+    Args:
+        first: `[batch, dimensions]` float32, each of length 1.
+        second: Likewise; row i is of the same identity as row i of `first`, and all others are not.
+        temperature: What cosines are divided by.
+
+    Returns:
+        The mean cross entropy.
+    """
+    cosines = first @ second.T / temperature
+    matching = jnp.diagonal(cosines)
+    rows, columns = jax.nn.logsumexp(cosines, axis=1), jax.nn.logsumexp(cosines, axis=0)
+    return jnp.mean(0.5 * (rows + columns) - matching)

@@ -1,0 +1,167 @@
+"""Fits a network to labelled examples that are made on the device as they are needed.
+
+`init` and `step` are pure; `fit` runs them with a log, a progress bar and snapshots, and goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Key
+from tqdm import tqdm
+
+from jaxedit.atomic import replacing
+from jaxedit.training import snapshots
+
+Params = dict[str, Any]
+Metrics = dict[str, Float[Array, ""]]
+Draw = Callable[[Key[Array, ""]], Any]
+Loss = Callable[[Params, Any], tuple[Float[Array, ""], tuple[Params, Metrics]]]
+
+_LOG = "log.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig:
+    """AdamW with a linear warm-up and a cosine down to zero.
+
+    Attributes:
+        steps: Number of updates.
+        learning_rate: At its highest.
+        warmup: Part of the steps until then.
+        weight_decay: Of kernels; scales and biases are not decayed.
+    """
+
+    steps: int
+    learning_rate: float = 3e-3
+    warmup: float = 0.05
+    weight_decay: float = 1e-4
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optimiser, its schedule included."""
+        warmup = max(1, round(self.warmup * self.steps))
+        schedule = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup, max(self.steps, warmup + 1))
+        return optax.adamw(
+            schedule,
+            weight_decay=self.weight_decay,
+            mask=lambda weights: jax.tree.map(lambda leaf: leaf.ndim > 1, weights),
+        )
+
+
+class FitState(NamedTuple):
+    """Everything that a step changes.
+
+    Attributes:
+        params: `{"params": ..., "batch_stats": ...}`, float32.
+        optimizer: Of optax; holds the number of steps taken.
+    """
+
+    params: Params
+    optimizer: Any
+
+
+def init(params: Params, *, config: FitConfig) -> FitState:
+    """The state before the first step.
+
+    Args:
+        params: `{"params": ..., "batch_stats": ...}` of an untrained network.
+        config: Of the training.
+
+    Returns:
+        The state.
+    """
+    return FitState(params, config.optimizer().init(params["params"]))
+
+
+def step(
+    key: Key[Array, ""], state: FitState, *, draw: Draw, loss: Loss, config: FitConfig
+) -> tuple[FitState, Metrics]:
+    """Draws a batch and takes one step of gradient descent.
+
+    Args:
+        key: For the batch.
+        state: The state so far.
+        draw: Makes a batch from a key.
+        loss: Maps parameters and a batch to the loss, and to the moved `batch_stats` with a dict of numbers to log.
+        config: Of the training.
+
+    Returns:
+        The next state, and the numbers to log with `"loss"` among them, float32.
+    """
+    # Without the barrier XLA fuses the drawing into the network, and draws several times over.
+    batch, params = lax.optimization_barrier(draw(key)), state.params
+    of_weights = jax.value_and_grad(lambda weights: loss({**params, "params": weights}, batch), has_aux=True)
+    (value, (statistics, metrics)), gradient = of_weights(params["params"])
+    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to the power of an integer
+        updates, optimizer = config.optimizer().update(gradient, state.optimizer, params["params"])
+    weights = optax.apply_updates(params["params"], updates)
+    return FitState({"params": weights, "batch_stats": statistics}, optimizer), {"loss": value, **metrics}
+
+
+def fit(
+    key: Key[Array, ""],
+    params: Params,
+    *,
+    draw: Draw,
+    loss: Loss,
+    config: FitConfig,
+    directory: Path,
+    save_every: int = 500,
+    log_every: int = 50,
+) -> Params:
+    """Fits a network; the same call again goes on where an earlier one was stopped and gives the same result.
+
+    Args:
+        key: The batch of step i is drawn with `jax.random.fold_in(key, i)`.
+        params: `{"params": ..., "batch_stats": ...}` of an untrained network.
+        draw: As in `step`.
+        loss: As in `step`.
+        config: Of the training.
+        directory: Gets `log.jsonl` (one row of numbers each `log_every` steps) and `snapshots/`; made if needed.
+        save_every: Steps between two snapshots.
+        log_every: Steps between two rows of the log.
+
+    Returns:
+        The fitted parameters.
+
+    Raises:
+        ValueError: `directory` holds the snapshots of another network.
+        OSError: `directory` cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    state = init(params, config=config)
+    start, state = snapshots.latest(directory / "snapshots", state) or (0, state)
+    _forget_rows_after(directory / _LOG, start)
+    advance = jax.jit(functools.partial(step, draw=draw, loss=loss, config=config), donate_argnums=1)
+    state = jax.tree.map(jnp.copy, state)  # the caller's arrays are not given away
+    began = time.monotonic()
+    with (directory / _LOG).open("a", encoding="utf-8") as log:
+        for done in tqdm(range(start + 1, config.steps + 1), initial=start, total=config.steps, desc=directory.name):
+            state, metrics = advance(jax.random.fold_in(key, done), state)
+            if done % log_every == 0 or done == config.steps:
+                row = {name: float(value) for name, value in metrics.items()}
+                seconds = round(time.monotonic() - began, 3)
+                print(json.dumps({"step": done, **row, "seconds": seconds}), file=log, flush=True)
+            if done % save_every == 0 or done == config.steps:
+                snapshots.save(directory / "snapshots", done, state)
+    return state.params
+
+
+def _forget_rows_after(path: Path, step: int) -> None:
+    """A run that was killed has logged steps after its last snapshot, perhaps half a row; they are taken again."""
+    if not path.is_file():
+        return
+    rows = [row for row in path.read_text(encoding="utf-8").splitlines() if row.endswith("}")]
+    with replacing(path) as partial:
+        kept = [row for row in rows if json.loads(row)["step"] <= step]
+        partial.write_text("".join(f"{row}\n" for row in kept), encoding="utf-8")
