@@ -105,7 +105,7 @@ def test_optimizer_equals_adam_with_lazy_constants():
 
 def test_a_generator_that_is_trained_already_is_spared_at_first():
     """Protects: the rise of the generator's learning rate, in images, with the penalties' updates counted."""
-    adam = optimizer(dataclasses.replace(CONFIG, betas=(0.0, 0.0)), 4, warmup_images=8 * CONFIG.batch_size)
+    adam = optimizer(dataclasses.replace(CONFIG, betas=(0.0, 0.0)), 4, warmup_images=8.0 * CONFIG.batch_size)
     state, sizes = adam.init(jnp.zeros(())), []
     for _ in range(12):
         with jax.numpy_dtype_promotion("standard"):

@@ -110,6 +110,11 @@ def factors() -> avatars.Factors:
     return jax.vmap(avatars.sample_factors)(keys())
 
 
+def drawn(_: Any, sample: avatars.Factors) -> Any:
+    rendering = avatars.render(sample, size=16)
+    return rendering.image, rendering.parsing.astype(jnp.float32), rendering.keypoints
+
+
 def of_sample(function: Any) -> Callable[[Any, Any], Any]:
     return lambda _, sample: function(sample)
 
@@ -244,16 +249,28 @@ TABLE = {
     ),
     "avatars.sample_factors": Row(of_sample(avatars.sample_factors), keys),
     "avatars.factors_from_normal": Row(of_sample(avatars.factors_from_normal), batch(len(avatars.LATENTS))),
-    "avatars.attributes": Row(of_sample(avatars.attributes), factors),
-    "avatars.with_identity": Row(lambda other, f: avatars.with_identity(f, other), factors, face),
-    "avatars.render": Row(lambda _, f: avatars.render(f, size=16), factors),
+    "avatars.attributes": Row(of_sample(lambda f: avatars.attributes(f).astype(jnp.float32)), factors),
+    "avatars.with_identity": Row(
+        lambda other, f: avatars.with_identity(f, other),
+        factors,
+        face,
+        stays_divided=False,  # the identity is shared
+    ),
+    "avatars.render": Row(drawn, factors),
 }
 # Not functions of arrays; `init` draws parameters from a key and is covered with its family.
 EXEMPT = {
     *("stylegan2.StyleGAN2Config", "stylegan2.StyleLayer", "stylegan2.SynthesisState", "stylegan2.init"),
     *("stylegan2_discriminator.DiscriminatorConfig", "stylegan2_discriminator.init"),
     *("metrics.Neighbors", "metrics.PrecisionRecall", "metrics.frechet_distance"),
-    *("avatars.Factors", "avatars.Rendering"),
+    *(
+        "avatars.Factors",
+        "avatars.Rendering",
+        "avatars.load_generator",
+        "avatars.load_classifier",
+        "avatars.load_judge",
+    ),
+    *("avatars.load_parser", "avatars.load_keypoints", "avatars.load_embedding"),
     *("spaces.Direction", "spaces.resolve_layers", "images.image_grid", "images.save_png", "images.read_png"),
 }
 

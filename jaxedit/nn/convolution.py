@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import AxisType
 from jaxtyping import Array, Float
 
 from jaxedit.nn.winograd import winograd_conv2d
@@ -167,16 +168,12 @@ def _input_transpose(
 
 
 def _kernel_transpose(cotangent: Array, x: Array, kernel: Any, **options: Any):
-    return _kernel_gradient_p.bind(x, cotangent, taps=kernel.aval.shape[:2], **options)
+    return _kernel_gradient_p.bind(x, cotangent, kernel=kernel.aval, **options)
 
 
-def _plain_kernel_gradient(
-    x: Array, cotangent: Array, *, taps: tuple[int, int], reverse: bool, **options: Any
-) -> Array:
-    """The gradient of `sum(cotangent * conv(x, kernel))` to the kernel; the form that every platform has."""
-    features = (x.shape[-1], cotangent.shape[-1])
-    kernel = jax.ShapeDtypeStruct((*taps, *(features[::-1] if reverse else features)), x.dtype)
-    (out,) = jax.linear_transpose(lambda k: _plain(x, k, reverse=reverse, **options), kernel)(cotangent)
+def _plain_kernel_gradient(x: Array, cotangent: Array, *, kernel: Any, **options: Any) -> Array:
+    """The gradient of `sum(cotangent * conv(x, kernel))` to the kernel, whose type is given; for every platform."""
+    (out,) = jax.linear_transpose(lambda k: _plain(x, k, **options), kernel)(cotangent)
     return out
 
 
@@ -184,7 +181,7 @@ def _cpu_kernel_gradient(
     x: Array,
     cotangent: Array,
     *,
-    taps: tuple[int, int],
+    kernel: Any,
     padding: Padding,
     stride: int,
     dilation: int,
@@ -193,14 +190,13 @@ def _cpu_kernel_gradient(
 ) -> Array:
     """A correlation over the batch, its operands transposed to NHWC and HWIO here, because XLA does so outside of loops
     and branches only; a transposed convolution's is that of the convolution with stride whose adjoint it is."""
-    if dilation > stride == 1:
-        lows = [k - 1 - low for k, (low, _) in zip(taps, padding, strict=True)]
-        x, cotangent, stride, reverse = cotangent, x, dilation, not reverse
-    elif dilation > 1:
+    if (dilation > 1 and stride > 1) or AxisType.Explicit in kernel.sharding.mesh.axis_types:
         options = {"stride": stride, "dilation": dilation, "reverse": reverse, "precision": precision}
-        return _plain_kernel_gradient(x, cotangent, taps=taps, padding=padding, **options)
-    else:
-        lows = [low for low, _ in padding]
+        return _plain_kernel_gradient(x, cotangent, kernel=kernel, padding=padding, **options)
+    taps, lows = kernel.shape[:2], [low for low, _ in padding]
+    if dilation > 1:
+        lows = [k - 1 - low for k, low in zip(taps, lows, strict=True)]
+        x, cotangent, stride, reverse = cotangent, x, dilation, not reverse
     sizes = zip(taps, lows, x.shape[1:3], cotangent.shape[1:3], strict=True)
     gradient = lax.conv_general_dilated(
         lax.optimization_barrier(x.transpose(3, 1, 2, 0)),
@@ -214,22 +210,16 @@ def _cpu_kernel_gradient(
     return _orient(gradient.transpose(1, 2, 0, 3), reverse)
 
 
-def _kernel_gradient_input_transpose(kernel: Array, x: Any, cotangent: Array, *, taps: tuple[int, int], **options: Any):
-    return _input_transpose(cotangent, x, kernel, **options)
+def _kernel_gradient_input_transpose(tangent: Array, x: Any, cotangent: Array, *, kernel: Any, **options: Any):
+    return _input_transpose(cotangent, x, tangent, **options)
 
 
-def _kernel_gradient_cotangent_transpose(
-    kernel: Array, x: Array, cotangent: Any, *, taps: tuple[int, int], **options: Any
-):
-    return _conv_p.bind(x, kernel, **options)
+def _kernel_gradient_cotangent_transpose(tangent: Array, x: Array, cotangent: Any, *, kernel: Any, **options: Any):
+    return _conv_p.bind(x, tangent, **options)
 
 
 def _batch_kernel_gradient(arguments, axes, **options):
     return jax.vmap(functools.partial(_plain_kernel_gradient, **options), in_axes=axes)(*arguments), 0
-
-
-def _abstract_kernel_gradient(x, cotangent, **options):
-    return jax.make_jaxpr(functools.partial(_plain_kernel_gradient, **options))(x, cotangent).out_avals[0]
 
 
 def _batch(arguments, axes, **options):
@@ -256,9 +246,9 @@ mlir.register_lowering(_conv_p, mlir.lower_fun(_plain, multiple_results=False))
 mlir.register_lowering(_conv_p, mlir.lower_fun(_cpu, multiple_results=False), platform="cpu")
 
 _kernel_gradient_p = Primitive("jaxedit_conv2d_kernel_gradient")
-_kernel_gradient_p.def_abstract_eval(_abstract_kernel_gradient)
+_kernel_gradient_p.def_abstract_eval(lambda x, cotangent, *, kernel, **options: kernel)
 _jitted_kernel_gradient = jax.jit(
-    _kernel_gradient_p.bind, static_argnames=("taps", "padding", "stride", "dilation", "reverse", "precision")
+    _kernel_gradient_p.bind, static_argnames=("kernel", "padding", "stride", "dilation", "reverse", "precision")
 )
 _kernel_gradient_p.def_impl(
     lambda *arrays, **options: (_plain_kernel_gradient if jax.config.jax_disable_jit else _jitted_kernel_gradient)(
