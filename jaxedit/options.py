@@ -123,7 +123,7 @@ class TrainStyleGAN2:
     mirror: bool = False
     """Mirror half of a folder's images."""
     init: Path | None = None
-    """Start from this generator; its architecture overrules --channel-base, --channel-max, --z-dim and --w-dim. Its
-    learning rate rises from 0 over the first 10,000 images, because the discriminator starts untrained."""
+    """Start from this generator; its architecture overrules --channel-base, --channel-max, --z-dim and --w-dim. For
+    10,000 images the new discriminator learns alone, and over as many more the generator's learning rate rises."""
     snapshot_images: int = 20_000
     """Images between two snapshots, each with a sheet of pictures."""

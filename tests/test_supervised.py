@@ -16,7 +16,7 @@ from oracles import f64
 from jaxedit.networks import attributes
 from jaxedit.nn.normalized import train_on_batch
 from jaxedit.training import losses, snapshots, supervised
-from jaxedit.training.augmentation import degrade
+from jaxedit.training.degradation import degrade
 
 CONFIG = attributes.AttributesConfig(8, (4,), 1, 2, 2)
 

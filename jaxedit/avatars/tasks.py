@@ -19,7 +19,7 @@ from jaxedit.networks.embedding import EmbeddingConfig, EmbeddingNetwork
 from jaxedit.networks.keypoints import KeypointNetwork, KeypointsConfig
 from jaxedit.nn.normalized import train_on_batch
 from jaxedit.training import losses
-from jaxedit.training.augmentation import degrade
+from jaxedit.training.degradation import degrade
 
 Params = dict[str, Any]
 

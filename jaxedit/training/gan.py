@@ -91,7 +91,7 @@ LAZY = ("path_penalty", "path_length", "r1_penalty")
 
 def _generator_optimizer(config: GanConfig) -> optax.GradientTransformation:
     interval = config.path_length_interval if config.path_length_weight else 0
-    return optimizer(config, interval, config.generator_warmup_images)
+    return optimizer(config, interval, warmup_images=config.generator_warmup_images)
 
 
 def _discriminator_optimizer(config: GanConfig) -> optax.GradientTransformation:

@@ -19,8 +19,9 @@ class GanConfig:
         discriminator: Architecture, unconditional, of the same resolution.
         batch_size: Reals, and fakes, of a step.
         learning_rate: Of both Adam optimisers.
-        generator_warmup_images: Images over which the generator's learning rate rises from 0. Not in the paper: for a
-            generator that is trained already, which a discriminator that is not would spoil first.
+        generator_warmup_images: For so many images the discriminator learns alone, and over as many more the
+            generator's learning rate rises from 0. Not in the paper: for a generator that is trained already, beside
+            which a new discriminator otherwise learns nothing.
         betas: Of both.
         eps: Of both.
         r1_gamma: Weight of the gradient penalty on reals (Mescheder et al., 2018); 0 turns it off.
@@ -84,13 +85,13 @@ class GanConfig:
             )
 
 
-def optimizer(config: GanConfig, interval: int, warmup_images: float = 0.0) -> optax.GradientTransformation:
+def optimizer(config: GanConfig, interval: int, *, warmup_images: float = 0.0) -> optax.GradientTransformation:
     """Adam for a network that also has a lazy penalty.
 
     Args:
         config: Learning rate, betas and epsilon for one update per step.
         interval: Steps between two penalties; 0 for a network without.
-        warmup_images: Images over which the learning rate rises from 0.
+        warmup_images: Images for which the learning rate is 0, and over which it then rises.
 
     Returns:
         Adam whose learning rate, and whose betas' exponents, are `interval / (interval + 1)` of that (appendix B),
@@ -100,4 +101,5 @@ def optimizer(config: GanConfig, interval: int, warmup_images: float = 0.0) -> o
     b1, b2 = (beta**ratio for beta in config.betas)
     rate = config.learning_rate * ratio
     updates = round(warmup_images / (config.batch_size * ratio))
-    return optax.adam(optax.linear_schedule(0.0, rate, updates) if updates else rate, b1, b2, config.eps)
+    rising = optax.linear_schedule(0.0, rate, updates, transition_begin=updates)
+    return optax.adam(rising if updates else rate, b1, b2, config.eps)
