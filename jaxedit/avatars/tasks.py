@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from jaxedit.avatars.factors import attributes, sample_factors, with_identity
-from jaxedit.avatars.renderer import PARSING_CLASSES, render
+from jaxedit.avatars.factors import Factors, attributes, sample_factors, with_identity
+from jaxedit.avatars.renderer import render
 from jaxedit.networks.attributes import AttributeNetwork, AttributesConfig
 from jaxedit.networks.bisenet import BiSeNet, BiSeNetConfig
 from jaxedit.networks.embedding import EmbeddingConfig, EmbeddingNetwork
@@ -25,8 +25,8 @@ Params = dict[str, Any]
 
 SIZE = 64
 _TEMPERATURE = 0.1
+_ESTIMATION = 3.0  # weight of the squared error of the identity's numbers
 _AUXILIARY = 0.4  # weight of each of the parser's auxiliary losses
-_COUNTED = 1024  # renders whose pixels are counted for the weights of the parser's classes
 
 PARSER = BiSeNetConfig(
     resolution=SIZE,
@@ -46,7 +46,7 @@ class Example(NamedTuple):
 
     Attributes:
         image: `[64, 64, 3]` float32; for the embedding `[2, 64, 64, 3]`.
-        truth: Attributes `[12]` bool, classes `[64, 64]` int32 or keypoints `[68, 2]`; None for the embedding.
+        truth: Attributes `[12]` bool, classes `[64, 64]` int32, keypoints `[68, 2]` or identity numbers `[20]`.
     """
 
     image: Float[Array, "*views 64 64 3"]
@@ -98,40 +98,24 @@ def _keypoints(config: KeypointsConfig) -> Task:
 
 
 def _parser(config: BiSeNetConfig) -> Task:
-    draw = functools.partial(_example, truth=lambda _, rendering: rendering.parsing)
-    weights = class_weights(jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(0), _COUNTED)).truth)
-
     def loss(params, batch):
         heads, statistics = train_on_batch(BiSeNet(config, train=True), params, batch.image)
-        main, *auxiliary = (losses.parsing_loss(logits, batch.truth, weights) for logits in heads)
+        main, *auxiliary = (losses.parsing_loss(logits, batch.truth) for logits in heads)
         right = (jnp.argmax(heads[0], axis=-1) == batch.truth).astype(jnp.float32)
         return main + _AUXILIARY * sum(auxiliary), (statistics, {"main": main, "pixel_accuracy": jnp.mean(right)})
 
-    return Task(config, draw, loss)
-
-
-def class_weights(maps: Int[Array, "count height width"]) -> Float[Array, " classes"]:
-    """Weights of the 19 classes in the parser's loss: one over the square root of their share, so that thin ones count.
-
-    Args:
-        maps: `[count, height, width]` int32 parsing maps.
-
-    Returns:
-        `[19]` float32, with mean 1 over the pixels; a class that is absent counts as one in a million.
-    """
-    share = jnp.bincount(maps.reshape(-1), length=len(PARSING_CLASSES)).astype(jnp.float32) / maps.size
-    weights = jnp.maximum(share, 1e-6) ** -0.5
-    return weights / jnp.sum(weights * share)
+    return Task(config, functools.partial(_example, truth=lambda _, rendering: rendering.parsing), loss)
 
 
 def _embedding(config: EmbeddingConfig) -> Task:
     def loss(params, batch):
         views = jnp.concatenate([batch.image[:, 0], batch.image[:, 1]])
-        vectors, statistics = train_on_batch(EmbeddingNetwork(config, train=True), params, views)
+        (vectors, numbers), statistics = train_on_batch(EmbeddingNetwork(config, train=True), params, views)
         first, second = jnp.split(vectors, 2)
         hit = (jnp.argmax(first @ second.T, axis=1) == jnp.arange(len(first))).astype(jnp.float32)
         value = losses.contrastive_loss(first, second, temperature=_TEMPERATURE)
-        return value, (statistics, {"rank_1_in_batch": jnp.mean(hit)})
+        error = jnp.mean(jnp.square(numbers - jnp.tile(batch.truth, (2, 1))))
+        return value + _ESTIMATION * error, (statistics, {"rank_1_in_batch": jnp.mean(hit), "squared_error": error})
 
     return Task(config, _two_views, loss)
 
@@ -144,7 +128,13 @@ def _two_views(key: Key[Array, ""]) -> Example:
         degrade(defects, _drawn(with_identity(sample_factors(others), identity)).image)
         for others, defects in (keys[:2], keys[2:])
     ]
-    return Example(jnp.stack(images), None)
+    return Example(jnp.stack(images), _identity_numbers(identity))
+
+
+def _identity_numbers(factors: Factors) -> Float[Array, " 20"]:
+    """All that `with_identity` takes over, each of about variance 1."""
+    skin_and_eyes = jnp.stack([factors.skin_tone - 0.5, 0.5 * factors.skin_warmth, factors.eye_color - 0.5])
+    return jnp.concatenate([factors.identity, 3.0 * skin_and_eyes])
 
 
 def make_task(name: str) -> Task:

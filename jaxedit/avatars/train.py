@@ -39,14 +39,14 @@ class Network:
 class Classifier(Network):
     """Train the classifier of the twelve attributes."""
 
-    images: int = 200_000
+    images: int = 100_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judge(Network):
     """Train the other classifier, which judges results and is seen by no method."""
 
-    images: int = 200_000
+    images: int = 100_000
     seed: int = 1
 
 
@@ -62,14 +62,14 @@ class Parser(Network):
 class Keypoints(Network):
     """Train the network of the 68 keypoints."""
 
-    images: int = 200_000
+    images: int = 100_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Embedding(Network):
     """Train the identity network."""
 
-    images: int = 100_000
+    images: int = 240_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -26,26 +26,29 @@ class EmbeddingConfig(ResNetConfig):
         blocks: See `ResNetConfig`.
         input_stride: See `ResNetConfig`.
         dimensions: Length of the embedding.
+        numbers: Measures of the identity that are estimated beside it in training, which lets it learn faster.
     """
 
     resolution: int = 64
-    widths: tuple[int, ...] = (24, 48, 64, 64)
+    widths: tuple[int, ...] = (16, 32, 64, 64)
     blocks: int = 1
     input_stride: int = 2
     dimensions: int = 128
+    numbers: int = 20
 
 
 class EmbeddingNetwork(nn.Module):
-    """One image to a unit vector."""
+    """One image to a unit vector, and estimates of the identity's numbers."""
 
     config: EmbeddingConfig
     train: bool = False
 
     @nn.compact
     def __call__(self, image):
-        x = ResNet(self.config, self.train, name="trunk")(image)[-1]
-        x = nn.Dense(self.config.dimensions, name="head")(x.reshape(-1))
-        return x * lax.rsqrt(jnp.sum(jnp.square(x)) + 1e-12)
+        features = ResNet(self.config, self.train, name="trunk")(image)[-1].reshape(-1)
+        x = nn.Dense(self.config.dimensions, name="head")(features)
+        numbers = nn.Dense(self.config.numbers, name="numbers")(features)
+        return x * lax.rsqrt(jnp.sum(jnp.square(x)) + 1e-12), numbers
 
 
 def init(key: Key[Array, ""], *, config: EmbeddingConfig) -> Params:
@@ -75,8 +78,8 @@ def embed(
     Returns:
         `[dimensions]` of length 1; the dot product of two is their cosine.
     """
-    vector: Any = EmbeddingNetwork(config).apply(params, image)
-    return vector
+    found: Any = EmbeddingNetwork(config).apply(params, image)
+    return found[0]
 
 
 @flax.struct.dataclass
