@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from PIL import Image
 from sklearn.svm import LinearSVC
 
 from benchmarks import measure
@@ -28,7 +27,6 @@ from jaxedit.memory import keep_freed_memory
 
 _BATCH = 100
 _TRAIN, _HELD_OUT, _FLOOR, _GENERATED = 1, 2, 3, 4  # seeds: none is the seed of a training
-_ENLARGED = 2
 _TILES = 8
 
 
@@ -125,11 +123,9 @@ def separability(generator: StyleGAN2Generator, classifier: Any, count: int) -> 
 
 
 def save_sheet(path: Path, pictures: Iterable[Any], columns: int) -> None:
-    """Writes a sheet of float images, enlarged."""
+    """Writes a sheet of float images."""
     tiles = [np.asarray(images.to_uint8(jnp.asarray(picture))) for picture in pictures]
-    sheet = images.image_grid(tiles, columns=columns, rows=-(-len(tiles) // columns))
-    height, width = (_ENLARGED * side for side in sheet.shape[:2])
-    images.save_png(path, np.asarray(Image.fromarray(sheet).resize((width, height), Image.Resampling.BICUBIC)))
+    images.save_png(path, images.image_grid(tiles, columns=columns, rows=-(-len(tiles) // columns)))
 
 
 def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.ndarray, options: Options) -> None:

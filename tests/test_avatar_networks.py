@@ -13,9 +13,12 @@ import pytest
 import safetensors.numpy
 from oracles import f64
 
+from jaxedit import checkpoints
 from jaxedit.avatars import evaluate, models, tasks, train
 from jaxedit.avatars.renderer import Rendering
 from jaxedit.checkpoints import CheckpointError
+from jaxedit.generators import stylegan2
+from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.networks.attributes import AttributeClassifier, AttributesConfig
 from jaxedit.networks.bisenet import BiSeNetConfig, FaceParser
 from jaxedit.networks.embedding import EmbeddingConfig, IdentityEmbedding
@@ -103,6 +106,20 @@ def test_the_command_trains_resumes_and_writes_the_network(
     assert train.main([*command[:3], "--images", "7", "--batch-size", "8"]) == 1
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2 and "another training" in errors[0] and "one whole batch" in errors[1]
+
+
+def test_a_trained_generator_is_packed(tmp_path: Path, capsys: Any):
+    """Protects: how a checkpoint becomes the generator in the package."""
+    config = StyleGAN2Config(resolution=8, z_dim=6, w_dim=6, channel_base=32, channel_max=8)
+    params = stylegan2.init(jax.random.key(0), config=config)
+    checkpoints.save(tmp_path / "trained", network="generator", params=params, config=config, metadata={})
+    path = tmp_path / "generator.safetensors"
+    assert train.main(["pack", "--checkpoint", str(tmp_path / "trained"), "--output", str(path)]) == 0
+    found = models.read_network(path)
+    assert found.config == config
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(f64(a), f64(b), rtol=1e-3, atol=1e-6), found.params, params)
+    assert train.main(["pack", "--checkpoint", str(tmp_path / "none"), "--output", str(path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 # Files.

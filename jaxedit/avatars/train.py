@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import tyro
 
@@ -74,7 +74,8 @@ class Embedding(Network):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Generator(Network):
-    """Fit a StyleGAN2 to renders, latent by latent, as a start for `jaxedit train-stylegan2 --init`."""
+    """Fit a StyleGAN2 to renders, latent by latent: the checkpoint `generator` in --output, for `jaxedit
+    train-stylegan2 --init`."""
 
     images: int = 160_000
     """Renders to learn from, half of them with sharpened edges."""
@@ -100,8 +101,19 @@ class Directions:
     """Of the samples."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Write a trained generator as the float16 file that the package holds."""
+
+    checkpoint: Path
+    """Checkpoint directory, such as the `generator` that `jaxedit train-stylegan2` leaves."""
+    output: Path
+    """The file, such as jaxedit/avatars/weights/generator.safetensors."""
+
+
 _COMMANDS = {
     "generator": Generator,
+    "pack": Pack,
     "directions": Directions,
     "classifier": Classifier,
     "judge": Judge,
@@ -121,17 +133,14 @@ def train_network(options: Network) -> None:
         ValueError: Less than one step, or a directory of another training.
         OSError: The directory can't be written.
     """
-    from jaxedit.avatars import models
-
     if min(options.images // max(options.batch_size, 1), options.batch_size) < 1:
         raise ValueError(
             f"--images {options.images} --batch-size {options.batch_size}: one whole batch or more is needed"
         )
-    params, config = _fitted_generator(options) if isinstance(options, Generator) else _fitted_to_task(options)
-    models.write_network(options.output / f"{options.name}.safetensors", params=params, config=config)
+    _fit_generator(options) if isinstance(options, Generator) else _fit_to_task(options)
 
 
-def _fitted_to_task(options: Network) -> tuple[Any, Any]:
+def _fit_to_task(options: Network) -> None:
     import jax
 
     from jaxedit.avatars import models, tasks
@@ -147,12 +156,13 @@ def _fitted_to_task(options: Network) -> tuple[Any, Any]:
         config=supervised.FitConfig(steps=options.images // options.batch_size, learning_rate=options.learning_rate),
         directory=options.output,
     )
-    return params, task.config
+    models.write_network(options.output / f"{options.name}.safetensors", params=params, config=task.config)
 
 
-def _fitted_generator(options: Generator) -> tuple[Any, Any]:
+def _fit_generator(options: Generator) -> None:
     import jax
 
+    from jaxedit import checkpoints
     from jaxedit.avatars import fitting, latents, tasks
     from jaxedit.generators.stylegan2 import StyleGAN2Config
 
@@ -172,7 +182,28 @@ def _fitted_generator(options: Generator) -> tuple[Any, Any]:
         mapping_steps=options.mapping_steps,
         directory=options.output,
     )
-    return params, config
+    path = options.output / "generator"
+    if path.exists():
+        shutil.rmtree(path)
+    metadata = {"source": "fitted to avatars by jaxedit", "seed": options.seed, "images": options.images}
+    checkpoints.save(path, network="generator", params=params, config=config, metadata=metadata)
+
+
+def pack_generator(options: Pack) -> None:
+    """Writes a generator for the package.
+
+    Args:
+        options: The command's.
+
+    Raises:
+        ValueError: Not a checkpoint of a generator.
+        OSError: Something cannot be read or written.
+    """
+    from jaxedit import checkpoints
+    from jaxedit.avatars import models
+
+    generator = checkpoints.load(options.checkpoint)
+    models.write_network(options.output, params=generator.params, config=generator.config)
 
 
 def fit_directions(options: Directions) -> None:
@@ -206,7 +237,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _COMMANDS, prog="python -m jaxedit.avatars.train", description=__doc__, args=arguments
     )
     try:
-        fit_directions(options) if isinstance(options, Directions) else train_network(options)
+        if isinstance(options, Directions):
+            fit_directions(options)
+        elif isinstance(options, Pack):
+            pack_generator(options)
+        else:
+            train_network(options)
         return 0
     except KeyboardInterrupt:
         print("error: interrupted; the same command goes on from the last snapshot", file=sys.stderr)
