@@ -11,10 +11,17 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from jaxedit.options import Demo, Edit, Generate, Info, TrainStyleGAN2
+from jaxedit.options import Command, Demo, Edit, FitDirection, Generate, Info, TrainStyleGAN2
 
 _TRACEBACK = "JAXEDIT_TRACEBACK"
-_COMMANDS = {"generate": Generate, "edit": Edit, "info": Info, "demo": Demo, "train-stylegan2": TrainStyleGAN2}
+_COMMANDS = {
+    "generate": Generate,
+    "edit": Edit,
+    "fit-direction": FitDirection,
+    "info": Info,
+    "demo": Demo,
+    "train-stylegan2": TrainStyleGAN2,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{type(error).__name__}: {str(error)[:500]} ({hint})")
 
 
-def _parse(arguments: Sequence[str]) -> Generate | Edit | Info | Demo | TrainStyleGAN2 | None:
+def _parse(arguments: Sequence[str]) -> Command | None:
     """The command's options; None when help was printed. Usage errors become a ValueError of one line."""
     shown = io.StringIO()
     try:

@@ -22,7 +22,7 @@ from jaxedit.atomic import replacing
 from jaxedit.directions import files
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.options import Demo, Drawing, Edit, Generate, Info, TrainStyleGAN2
+from jaxedit.options import Command, Demo, Drawing, Edit, FitDirection, Generate, Info, TrainStyleGAN2
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
 MAX_PICTURES = 1_000_000
@@ -45,7 +45,7 @@ class Codes(NamedTuple):
     latent: Callable[[int], np.ndarray]
 
 
-def run(command: Generate | Edit | Info | Demo | TrainStyleGAN2, read_arrays: files.Reader) -> None:
+def run(command: Command, read_arrays: files.Reader) -> None:
     """Runs one command.
 
     Args:
@@ -62,6 +62,10 @@ def run(command: Generate | Edit | Info | Demo | TrainStyleGAN2, read_arrays: fi
         demo.run(command.output, existing=command.existing)
     elif isinstance(command, Edit):
         edit(command, read_arrays)
+    elif isinstance(command, FitDirection):
+        from jaxedit import fit_direction  # scikit-learn takes a second to import
+
+        fit_direction.run(command, read_arrays)
     elif isinstance(command, TrainStyleGAN2):
         from jaxedit.training.command import train_stylegan2
 

@@ -55,6 +55,7 @@ def _describe_network(network: str, config: Any, metadata: Mapping[str, Any]) ->
 
 
 def _describe_direction(direction: Direction) -> str:
+    accuracy = "not recorded" if direction.accuracy is None else f"{direction.accuracy:.1%} on held-out samples"
     layers = "all" if direction.layers is None else ", ".join(str(layer) for layer in direction.layers)
     return "\n".join(
         [
@@ -64,6 +65,8 @@ def _describe_direction(direction: Direction) -> str:
             f"  unit: {direction.unit:g}",
             f"  layers: {layers}",
             f"  source: {direction.source or 'not recorded'}",
+            f"  accuracy: {accuracy}",
+            f"  sparsity: {np.mean(np.asarray(direction.vector) == 0):.1%} zeros",
         ]
     )
 

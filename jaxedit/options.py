@@ -66,6 +66,36 @@ class Edit(Drawing):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FitDirection:
+    """Fit a linear support vector machine to labelled latents and write its normal as a direction file."""
+
+    latents: tyro.conf.Positional[Path]
+    """A file of latents, one per row (.npy, .npz, .safetensors, .pt), or a folder of such files, taken by name. Styles
+    are flat."""
+    output: Path
+    """The direction file, ending in .safetensors."""
+    labels: Path | None = None
+    """One 0 or 1 per latent: a .npy file, or text with a number per line or `NAME NUMBER` lines (NAME: the latent's
+    file). Default: labels.npy, labels.txt or labels.csv in the folder."""
+    space: Space = "w"
+    """Space of the direction; in s most of its channels are zero."""
+    latents_space: Space | None = None
+    """Space of the latents, if the generator is to take them to the direction's. Default: the same."""
+    checkpoint: Path | None = None
+    """The generator of the latents, as for `generate`. With it the direction's file says whose it is."""
+    fraction: float | None = None
+    """The labels are scores of any scale: the highest and the lowest such share are the samples, such as 0.02."""
+    condition: tuple[Path, ...] = ()
+    """Directions of the same space to leave alone: what the new one shares with them is projected out."""
+    sparsity: float = 0.93
+    """Share of zeros at least, in s."""
+    seed: int = 0
+    """Of the division into training and held-out samples."""
+    existing: Literal["error", "overwrite"] = "error"
+    """What to do if the output exists already."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
     """Print what a checkpoint directory or a direction file holds."""
 
@@ -127,3 +157,6 @@ class TrainStyleGAN2:
     10,000 images the new discriminator learns alone, and over as many more the generator's learning rate rises."""
     snapshot_images: int = 20_000
     """Images between two snapshots, each with a sheet of pictures."""
+
+
+Command = Generate | Edit | FitDirection | Info | Demo | TrainStyleGAN2

@@ -38,6 +38,7 @@ class Direction:
         unit: Multiples of `vector` that strength 1 adds. 1 for a direction as published; a fitted direction has the
             standard deviation of the latents along `vector` here, so that strengths compare between directions.
         source: Fingerprint of the generator it was made for; empty when unknown.
+        accuracy: Share of held-out samples on the right side of its boundary, for a fitted one; None when unknown.
     """
 
     name: str = flax.struct.field(pytree_node=False)
@@ -46,6 +47,7 @@ class Direction:
     layers: tuple[int, ...] | None = flax.struct.field(pytree_node=False, default=None)
     unit: float = flax.struct.field(pytree_node=False, default=1.0)
     source: str = flax.struct.field(pytree_node=False, default="")
+    accuracy: float | None = flax.struct.field(pytree_node=False, default=None)
 
 
 Edits = Sequence[tuple[Direction, Real[ArrayLike, ""]]]

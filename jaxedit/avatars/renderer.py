@@ -12,29 +12,7 @@ from jaxedit.avatars.colors import Palette, from_wheel, mix, palette, shade
 from jaxedit.avatars.factors import Factors
 from jaxedit.avatars.geometry import CENTRE, ZOOM, Geometry, keypoints, measure, narrowed, outline, turned
 from jaxedit.avatars.shapes import Field, Number, between, coverage, ellipse, rounded_box, segment, wave
-
-PARSING_CLASSES = (
-    "background",
-    "skin",
-    "l_brow",
-    "r_brow",
-    "l_eye",
-    "r_eye",
-    "eye_g",
-    "l_ear",
-    "r_ear",
-    "ear_r",
-    "nose",
-    "mouth",
-    "u_lip",
-    "l_lip",
-    "neck",
-    "neck_l",
-    "cloth",
-    "hair",
-    "hat",
-)
-"""The 19 classes of CelebAMask-HQ in the order of BiSeNet's face parsing. Left is the viewer's left."""
+from jaxedit.regions import PARSING_CLASSES
 
 _CLASS = {name: index for index, name in enumerate(PARSING_CLASSES)}
 

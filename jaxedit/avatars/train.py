@@ -215,13 +215,14 @@ def fit_directions(options: Directions) -> None:
     Raises:
         OSError: The directory can't be written.
     """
-    from jaxedit.avatars import directions, models
+    from jaxedit.avatars import boundaries, models
     from jaxedit.directions.files import save_direction
 
-    options.output.mkdir(parents=True, exist_ok=True)
     generator, classifier = models.load_generator(), models.load_classifier()
-    for direction in directions.fit_directions(generator, classifier, count=options.samples, seed=options.seed):
-        save_direction(options.output / f"{direction.name}.safetensors", direction)
+    for direction in boundaries.fit_directions(generator, classifier, count=options.samples, seed=options.seed):
+        folder = options.output / direction.space
+        folder.mkdir(parents=True, exist_ok=True)
+        save_direction(folder / f"{direction.name}.safetensors", direction)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -201,6 +201,7 @@ def read_own(path: str | os.PathLike) -> Direction | None:
             layers=None if layers is None else tuple(layers),
             unit=float(fields["unit"]),
             source=str(fields["source"]),
+            accuracy=None if fields.get("accuracy") is None else float(fields["accuracy"]),
         )
     except (OSError, *_UNREADABLE) as error:
         raise ValueError(f"{path}: not a readable direction file ({error})") from error
