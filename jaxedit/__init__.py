@@ -7,12 +7,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxedit import avatars, batch, checkpoints, datasets, images, memory, metrics, nn, spaces
+    from jaxedit import avatars, batch, checkpoints, datasets, images, memory, metrics, nn, regions, spaces
     from jaxedit import directions as directions
     from jaxedit.checkpoints import load, load_discriminator
     from jaxedit.directions.files import load_direction, save_direction
     from jaxedit.generators import stylegan2, stylegan2_discriminator
     from jaxedit.generators.base import Generator, sample_z
+    from jaxedit.methods import style_intervention
     from jaxedit.spaces import Direction
 
 __version__ = "0.1.0"
@@ -31,9 +32,11 @@ __all__ = [
     "memory",
     "metrics",
     "nn",
+    "regions",
     "sample_z",
     "save_direction",
     "spaces",
+    "style_intervention",
     "stylegan2",
     "stylegan2_discriminator",
 ]
@@ -57,7 +60,9 @@ _MODULES = {
     "memory": "jaxedit.memory",
     "metrics": "jaxedit.metrics",
     "nn": "jaxedit.nn",
+    "regions": "jaxedit.regions",
     "spaces": "jaxedit.spaces",
+    "style_intervention": "jaxedit.methods.style_intervention",
     "stylegan2": "jaxedit.generators.stylegan2",
     "stylegan2_discriminator": "jaxedit.generators.stylegan2_discriminator",
 }

@@ -27,6 +27,13 @@ MODULES = {
     "images": "jaxedit.images",
     "spaces": "jaxedit.spaces",
     "files": "jaxedit.directions.files",
+    "svm": "jaxedit.directions.svm",
+    "pca": "jaxedit.directions.pca",
+    "closed_form": "jaxedit.directions.closed_form",
+    "channels": "jaxedit.directions.channels",
+    "regions": "jaxedit.regions",
+    "staged": "jaxedit.staged",
+    "style_intervention": "jaxedit.methods.style_intervention",
     "batch": "jaxedit.batch",
     "avatars": "jaxedit.avatars",
     "datasets": "jaxedit.datasets",
@@ -275,7 +282,8 @@ def test_arrows_point_one_way():
         "nn": ("nn",),
         "metrics": ("metrics",),
         "generators": ("nn", "generators"),
-        "directions": ("generators", "directions", "spaces", "atomic"),
+        "directions": ("generators", "directions", "spaces", "regions", "atomic"),
+        "methods": ("staged",),
     }
     for path in PACKAGE.rglob("*.py"):
         found, folder = imports(path), path.relative_to(PACKAGE).parts[0]

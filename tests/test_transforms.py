@@ -18,9 +18,24 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxedit import Direction, avatars, checkpoints, images, metrics, nn, spaces, stylegan2, stylegan2_discriminator
+from jaxedit import (
+    Direction,
+    avatars,
+    checkpoints,
+    images,
+    metrics,
+    nn,
+    regions,
+    spaces,
+    staged,
+    style_intervention,
+    stylegan2,
+    stylegan2_discriminator,
+)
+from jaxedit.directions import channels
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
+from jaxedit.methods.style_intervention import edited_codes
 from jaxedit.nn import winograd
 
 BUDGET = 1e-5  # of the largest value
@@ -43,6 +58,7 @@ class Row:
     dtypes: tuple[Any, ...] = (jnp.float32,)  # of the floats in the samples; floats in the result have to be the same
     keeps_dtype: bool = True
     stays_divided: bool = True
+    loops: bool = False  # over a function of its arguments, which a call outside of `jit` compiles each time
 
 
 def normal(*shape: int) -> jax.Array:
@@ -166,6 +182,54 @@ def rest(shared: Any, sample: Any) -> Any:
     return stylegan2.synthesize_from(shared, state, sample[2], start=5, config=CONFIG)
 
 
+def pictures() -> tuple[jax.Array, jax.Array]:
+    return batch(12, 13, 3)(), -batch(12, 13, 3)()
+
+
+def face_mask() -> jax.Array:
+    return normal(12, 13) > 0
+
+
+def as_float(mask: jax.Array) -> jax.Array:
+    return mask.astype(jnp.float32)
+
+
+def parsing_maps() -> jax.Array:
+    return jnp.asarray(np.random.default_rng(1).integers(0, 3, (SAMPLES, 16, 16)), jnp.int32)
+
+
+def flat_image(shared: Any) -> Callable[[Any], Any]:
+    return lambda flat: stylegan2.synthesize(shared, spaces.split_styles(flat, config=CONFIG), config=CONFIG)
+
+
+def flat_styles() -> jax.Array:
+    return jnp.concatenate(style_batch(), -1)
+
+
+def interventions() -> Any:
+    """Styles, edited styles, a normal, and a mask as a map."""
+    styles = style_batch()
+    return styles, tuple(-s for s in styles), tuple(s[::-1] for s in styles), batch(16, 16)()
+
+
+def posed(shared: StyleGAN2Generator, sample: Any) -> Any:
+    styles, edited, normal, mask = sample
+    joint = staged.StagedStyleGAN2(shared, joint=True)
+    return style_intervention.pose(joint, styles, edited, normal, mask > 0)
+
+
+def intervened(shared: StyleGAN2Generator, sample: Any, steps: int | None) -> Any:
+    """The edited codes after some steps, or all of them."""
+    config = style_intervention.InterventionConfig(max_steps=2)
+    joint, problem = staged.StagedStyleGAN2(shared, joint=True), posed(shared, sample)
+    if steps is None:
+        return edited_codes(problem, style_intervention.run(joint, problem, config=config).coefficients)
+    state = style_intervention.init(joint, problem, config=config)
+    for _ in range(steps):
+        state, _ = style_intervention.step(joint, problem, state, layer=0, config=config)
+    return edited_codes(problem, state.coefficients)
+
+
 TABLE = {
     "nn.conv2d": Row(conv, batch(8, 8, 6), const(3, 3, 6, 5), BOTH),
     # One kernel per sample is a grouped convolution, which the library itself never uses; XLA gathers it on one device.
@@ -237,6 +301,37 @@ TABLE = {
         BOTH,
     ),
     "spaces.edited_styles": Row(edited, batch(24), lambda: (generator(), directions())),
+    "metrics.masked_mse": Row(lambda mask, s: metrics.masked_mse(s[0], s[1], mask), pictures, face_mask),
+    "metrics.psnr": Row(lambda _, s: metrics.psnr(*s), pictures),
+    "metrics.ssim": Row(lambda _, s: metrics.ssim(*s), pictures),
+    "metrics.identity_score": Row(lambda _, s: metrics.identity_score(*s), lambda: (batch(7)(), -batch(7)())),
+    "metrics.attribute_change": Row(lambda _, s: metrics.attribute_change(*s), lambda: (batch(7)(), -batch(7)())),
+    "regions.mask_of": Row(lambda _, s: as_float(regions.mask_of(s, ("skin", "hair"))), parsing_maps),
+    "regions.dilate": Row(lambda _, s: as_float(regions.dilate(s < 2, size=3)), parsing_maps),
+    # One sample is a set of examples or of images here.
+    "channels.rank_channels": Row(
+        lambda d, s: channels.rank_channels(s, 0.1 * d, jnp.abs(d))[1:], batch(5, 40), const(40)
+    ),
+    "channels.gradient_maps": Row(
+        lambda p, s: channels.gradient_maps(flat_image(p), s, size=2, batch_size=4), flat_styles, weights, loops=True
+    ),
+    "channels.region_overlaps": Row(
+        lambda _, s: channels.region_overlaps(s[0], s[1], (("background",), ("skin",))),
+        lambda: (batch(5, 4, 4)(), parsing_maps()),
+        stays_divided=False,  # XLA's sort on the CPU gathers a divided batch
+        loops=True,
+    ),
+    "channels.activity": Row(of_sample(channels.activity), batch(3, 5, 4)),
+    "style_intervention.pose": Row(posed, interventions, generator),
+    "style_intervention.init": Row(lambda g, s: intervened(g, s, 0), interventions, generator),
+    "style_intervention.step": Row(lambda g, s: intervened(g, s, 1), interventions, generator),
+    "style_intervention.run": Row(
+        lambda g, s: intervened(g, s, None),
+        interventions,
+        generator,
+        stays_divided=False,  # the loop ends with the last image
+        loops=True,
+    ),
     # One sample is a set here. XLA's TopK on the CPU gathers a divided batch.
     "metrics.nearest_neighbors": Row(
         lambda points, queries: metrics.nearest_neighbors(queries, points, k=2).distances,
@@ -262,6 +357,10 @@ TABLE = {
 EXEMPT = {
     *("stylegan2.StyleGAN2Config", "stylegan2.StyleLayer", "stylegan2.SynthesisState", "stylegan2.init"),
     *("stylegan2_discriminator.DiscriminatorConfig", "stylegan2_discriminator.init"),
+    *("channels.ChannelRanking", "channels.channel_direction", "regions.classes_of"),
+    *("style_intervention.InterventionConfig", "style_intervention.Problem", "style_intervention.State"),
+    *("style_intervention.Losses", "style_intervention.merged", "style_intervention.edited_codes"),
+    "style_intervention.next_layer",  # these three are parts of `run`
     *("metrics.Neighbors", "metrics.PrecisionRecall", "metrics.frechet_distance"),
     *(
         "avatars.Factors",
@@ -291,6 +390,7 @@ def public_names(module: ModuleType) -> set[str]:
 def test_every_public_array_function_has_a_row():
     """Protects: the table from being forgotten when a function is added."""
     modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces, metrics, avatars)
+    modules += (regions, channels, style_intervention)
     public = set().union(*map(public_names, modules))
     assert public - EXEMPT == {name.partition("/")[0] for name in TABLE}
 
@@ -356,7 +456,7 @@ def test_second_call_does_not_compile(name: str):
     """Protects: no fresh closure behind a hidden `jit`, no shape or constant that depends on the values."""
     shared, samples = inputs(name)
     first, second = pick(samples, 0), pick(samples, 1)
-    for function in (jitted(name), TABLE[name].function):
+    for function in (jitted(name), *(() if TABLE[name].loops else (TABLE[name].function,))):
         jax.block_until_ready(function(shared, first))
         before = len(COMPILATIONS)
         jax.block_until_ready(function(shared, second))

@@ -1,7 +1,19 @@
 """How good images and edits are, as numbers."""
 
+from jaxedit.metrics.edits import attribute_change, identity_score, masked_mse, psnr, ssim
 from jaxedit.metrics.frechet import frechet_distance
 from jaxedit.metrics.neighbors import Neighbors, nearest_neighbors
 from jaxedit.metrics.precision_recall import PrecisionRecall, precision_recall
 
-__all__ = ["Neighbors", "PrecisionRecall", "frechet_distance", "nearest_neighbors", "precision_recall"]
+__all__ = [
+    "Neighbors",
+    "PrecisionRecall",
+    "attribute_change",
+    "frechet_distance",
+    "identity_score",
+    "masked_mse",
+    "nearest_neighbors",
+    "precision_recall",
+    "psnr",
+    "ssim",
+]

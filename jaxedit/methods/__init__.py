@@ -1,0 +1,1 @@
+"""The published editing methods, one module each."""

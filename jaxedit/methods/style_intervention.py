@@ -1,0 +1,321 @@
+"""Style Intervention (Liu et al., 2022): spatially disentangled edits in the style space.
+
+A displacement of Z is rich but changes the whole image; the sparse normal of a boundary in S is local but poor. The
+intervention coefficients Lambda, one in [0, 1] per channel, mix them (Eq. 5) such that the image stays as it was
+outside a mask:
+
+    s_m(Lambda) = (1 - Lambda) s_z + Lambda s_n                                         (displacements of s)
+    L = L_pix + attribute_weight L_attr + norm_weight L_norm                            (Eq. 8)
+
+What the paper leaves open is decided here:
+
+* Line 8 of Algorithm 1 adds the gradient; the loss is to be minimised (section III-C) by Adam (IV-A), so it descends.
+* A layer is one style layer: N is 26 at 1024 px. Every layer starts with a fresh Adam.
+* L_pix is the *root mean* square over pixels and channels of the masked difference of images in [-1, 1]: the norm of
+  Eq. 6 without its dependence on the size of the image. The stopping threshold of 1e-3 and the weights 1e-2 and 1e-6
+  suit its size, 0.1 or so; beside a norm over a million pixels (`pixel_loss="norm"`) they would do nothing, and beside
+  the mean square of a good edit the threshold ends every layer after its first step.
+* The clamp at the start of each step is one after each update, which also leaves the result in [0, 1].
+* A layer ends when the loss differs by less than `tolerance` from that of the step before, and that step is not taken.
+* The norm and the cosine have gradient 0 where they have none.
+* Neither the learning rate nor the number of steps is given. See `InterventionConfig`.
+* The mask is that of the input image only, as in the paper: hair that grows beyond its dilated mask is held back.
+
+The algorithm sees a generator only through `jaxedit.staged.StagedSynthesis`, whose stages are its layers.
+The stages of W+ rows or W give the variants of Table III, and one joint stage optimises all coefficients at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from jaxedit.staged import Codes, StagedSynthesis
+
+_TINY = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class InterventionConfig:
+    """Settings of the optimisation.
+
+    Attributes:
+        attribute_weight: Of L_attr (paper: 1e-2).
+        norm_weight: Of L_norm (paper: 1e-6).
+        learning_rate: Of Adam; not in the paper.
+        max_steps: At most so many per layer, t_m; not in the paper.
+        tolerance: Change of the loss between two steps that ends a layer (paper: 1e-3).
+        pixel_loss: "mean_square", "norm" (Eq. 6 as printed), or "none" to leave it out.
+    """
+
+    attribute_weight: float = 1e-2
+    norm_weight: float = 1e-6
+    learning_rate: float = 0.1
+    max_steps: int = 20
+    tolerance: float = 1e-3
+    pixel_loss: Literal["root_mean_square", "mean_square", "norm", "none"] = "root_mean_square"
+
+
+class Problem(NamedTuple):
+    """One image to edit; made by `pose`.
+
+    Attributes:
+        codes: Codes of the image, one per layer.
+        displacement: s_z, as the codes.
+        normal: s_n, as the codes, of the length of s_z (line 2 of Algorithm 1).
+        outside: `[height, width]` float32, 1 where nothing should change.
+        image: `[height, width, channels]` float32, the image unedited.
+    """
+
+    codes: Codes
+    displacement: Codes
+    normal: Codes
+    outside: Float[Array, "height width"]
+    image: Float[Array, "height width channels"]
+
+
+class State(NamedTuple):
+    """Between two steps.
+
+    Attributes:
+        coefficients: Lambda, as the codes, in [0, 1].
+        before: State of the synthesis before the current layer.
+        prepared: What the synthesis keeps for the current layer.
+        moments: Adam's, for the coefficients of the current layer.
+        loss: `[]` float32 of the last step; infinite at the start of a layer.
+        active: `[]` bool, whether the current layer goes on.
+        steps: `[layers]` int32, updates done in each.
+    """
+
+    coefficients: Codes
+    before: Any
+    prepared: Any
+    moments: Any
+    loss: Float[Array, ""]
+    active: Bool[Array, ""]
+    steps: Int[Array, " layers"]
+
+
+class Losses(NamedTuple):
+    """Terms of the loss before a step, `[]` float32 each and without weights.
+
+    Attributes:
+        total: Eq. 8.
+        pixel: Eq. 6.
+        attribute: Eq. 7, -1 to 1.
+        norm: Length of Lambda.
+    """
+
+    total: Float[Array, ""]
+    pixel: Float[Array, ""]
+    attribute: Float[Array, ""]
+    norm: Float[Array, ""]
+
+
+def pose(
+    synthesis: StagedSynthesis, latent: Any, edited: Any, normal: Any, mask: Bool[ArrayLike, "height width"]
+) -> Problem:
+    """Sets a problem up (lines 1 and 2 of Algorithm 1).
+
+    Args:
+        synthesis: The generator in stages.
+        latent: Of the image, in the space of the stages: styles, a W+ or a W code.
+        edited: The same after the edit that should become local, such as the styles of `f(z')`.
+        normal: Direction of the attribute in the space of the stages, of any length.
+        mask: True where the image may change; of the image's size.
+
+    Returns:
+        The problem.
+    """
+    codes = synthesis.codes(latent)
+    displacement = tuple(after - code for after, code in zip(synthesis.codes(edited), codes, strict=True))
+    directed = synthesis.codes(normal)
+    scale = jnp.sqrt(_dot(displacement, displacement) / jnp.maximum(_dot(directed, directed), _TINY))
+    image = synthesis.render(synthesis.prepare(synthesis.start(), codes, 0), codes, 0)
+    outside = 1 - jnp.asarray(mask).astype(image.dtype)
+    return Problem(codes, displacement, tuple(scale * part for part in directed), outside, image)
+
+
+def merged(problem: Problem, coefficients: Codes) -> Codes:
+    """Mixes both displacements: Eq. 5.
+
+    Args:
+        problem: As from `pose`.
+        coefficients: Lambda, as the codes.
+
+    Returns:
+        The merged displacement, as the codes.
+    """
+    parts = zip(coefficients, problem.displacement, problem.normal, strict=True)
+    return tuple((1 - c) * z + c * n for c, z, n in parts)
+
+
+def edited_codes(problem: Problem, coefficients: Codes) -> Codes:
+    """Adds the merged displacement to the codes.
+
+    Args:
+        problem: As from `pose`.
+        coefficients: Lambda, as the codes.
+
+    Returns:
+        The codes of the edited image.
+    """
+    return tuple(code + part for code, part in zip(problem.codes, merged(problem, coefficients), strict=True))
+
+
+def init(synthesis: StagedSynthesis, problem: Problem, *, config: InterventionConfig) -> State:
+    """The state at the start of the first layer, all coefficients 0.
+
+    Args:
+        synthesis: The generator in stages.
+        problem: As from `pose`.
+        config: Settings.
+
+    Returns:
+        The state.
+    """
+    zeros = tuple(jnp.zeros_like(code) for code in problem.codes)
+    steps = jnp.zeros(len(zeros), jnp.int32)
+    return _enter(synthesis, problem, zeros, synthesis.start(), steps, layer=0, config=config)
+
+
+def step(
+    synthesis: StagedSynthesis, problem: Problem, state: State, *, layer: int, config: InterventionConfig
+) -> tuple[State, Losses]:
+    """One step of Adam on the coefficients of the current layer, or nothing if it has ended.
+
+    Args:
+        synthesis: The generator in stages.
+        problem: As from `pose`.
+        state: Of this layer.
+        layer: The current one.
+        config: Settings.
+
+    Returns:
+        The next state, and the losses before the step.
+    """
+
+    def objective(active: Array) -> tuple[Array, Losses]:
+        coefficients = _with(state.coefficients, layer, active)
+        change = merged(problem, coefficients)
+        codes = tuple(code + part for code, part in zip(problem.codes, change, strict=True))
+        image = synthesis.render(state.prepared, codes, layer)
+        losses = _losses(problem, coefficients, change, image, config)
+        return losses.total, losses
+
+    current = state.coefficients[layer]
+    (loss, losses), gradient = jax.value_and_grad(objective, has_aux=True)(current)
+    moves = state.active & (jnp.abs(loss - state.loss) >= config.tolerance)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to the power of an integer
+        updates, moments = _adam(config).update(gradient, state.moments)
+    proposed: Any = optax.apply_updates(current, updates)
+    moved = jnp.clip(proposed, 0, 1)
+    keep = lambda new, old: jnp.where(moves, new, old)  # noqa: E731
+    steps = state.steps.at[layer].add(moves.astype(jnp.int32))
+    following = state._replace(
+        coefficients=_with(state.coefficients, layer, keep(moved, current)),
+        moments=jax.tree.map(keep, moments, state.moments),
+        loss=keep(loss, state.loss),
+        active=moves & (steps[layer] < config.max_steps),
+        steps=steps,
+    )
+    return following, losses
+
+
+def next_layer(
+    synthesis: StagedSynthesis, problem: Problem, state: State, *, layer: int, config: InterventionConfig
+) -> State:
+    """Goes on to the next layer; the coefficients of this one are frozen from now on.
+
+    Args:
+        synthesis: The generator in stages.
+        problem: As from `pose`.
+        state: At the end of `layer`.
+        layer: The current one, not the last.
+        config: Settings.
+
+    Returns:
+        The state at the start of the next layer.
+    """
+    codes = edited_codes(problem, state.coefficients)
+    before = synthesis.advance(state.before, codes, layer)
+    return _enter(synthesis, problem, state.coefficients, before, state.steps, layer=layer + 1, config=config)
+
+
+def run(synthesis: StagedSynthesis, problem: Problem, *, config: InterventionConfig = InterventionConfig()) -> State:
+    """Algorithm 1 for one image.
+
+    Args:
+        synthesis: The generator in stages; its kind of stages decides between the paper's layer-wise algorithm and the
+            joint optimisation.
+        problem: As from `pose`.
+        config: Settings.
+
+    Returns:
+        The state after the last layer: `edited_codes(problem, state.coefficients)` are the codes of the result.
+    """
+    state = init(synthesis, problem, config=config)
+    for layer in range(len(problem.codes)):
+        if layer:
+            state = next_layer(synthesis, problem, state, layer=layer - 1, config=config)
+        state = jax.lax.while_loop(
+            lambda state: state.active,
+            lambda state, layer=layer: step(synthesis, problem, state, layer=layer, config=config)[0],
+            state,
+        )
+    return state
+
+
+def _losses(problem: Problem, coefficients: Codes, change: Codes, image: Array, config: InterventionConfig) -> Losses:
+    difference = problem.outside[..., None] * (image - problem.image)
+    square = jnp.square(difference)
+    pixel = {
+        "root_mean_square": lambda: _length(square.mean()),
+        "mean_square": square.mean,
+        "norm": lambda: _length(square.sum()),
+        "none": lambda: jnp.zeros_like(square, shape=()),
+    }[config.pixel_loss]()
+    lengths = jnp.sqrt(jnp.maximum(_dot(problem.normal, problem.normal) * _dot(change, change), _TINY))
+    attribute = -_dot(problem.normal, change) / lengths
+    norm = _length(_dot(coefficients, coefficients))
+    total = pixel + config.attribute_weight * attribute + config.norm_weight * norm
+    return Losses(total, pixel, attribute, norm)
+
+
+def _enter(
+    synthesis: StagedSynthesis,
+    problem: Problem,
+    coefficients: Codes,
+    before: Any,
+    steps: Array,
+    *,
+    layer: int,
+    config: InterventionConfig,
+) -> State:
+    prepared = synthesis.prepare(before, edited_codes(problem, coefficients), layer)
+    moments = _adam(config).init(coefficients[layer])
+    infinite = jnp.array(jnp.inf, problem.image.dtype)
+    return State(coefficients, before, prepared, moments, infinite, jnp.array(True), steps)
+
+
+def _adam(config: InterventionConfig) -> optax.GradientTransformation:
+    return optax.adam(config.learning_rate)
+
+
+def _dot(first: Codes, second: Codes) -> Array:
+    return sum((jnp.vdot(a, b) for a, b in zip(first, second, strict=True)), start=jnp.zeros(()))
+
+
+def _length(square: Array) -> Array:
+    """Square root with gradient 0 at 0."""
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+
+
+def _with(codes: Codes, layer: int, code: Array) -> Codes:
+    return (*codes[:layer], code, *codes[layer + 1 :])

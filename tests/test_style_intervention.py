@@ -1,0 +1,168 @@
+"""jaxedit.methods.style_intervention, and the staged synthesis under it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxedit.generators import stylegan2
+from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.methods import style_intervention
+from jaxedit.methods.style_intervention import InterventionConfig, Problem, edited_codes
+from jaxedit.spaces import join_styles
+from jaxedit.staged import StagedStyleGAN2
+
+CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, channel_max=16, mapping_layers=2)
+KINDS = [("s", False), ("s", True), ("w_plus", False), ("w_plus", True), ("w", False)]
+
+
+def made() -> StyleGAN2Generator:
+    params = stylegan2.init(jax.random.key(0), config=CONFIG)
+    return StyleGAN2Generator(params, CONFIG)
+
+
+def latents(generator: StyleGAN2Generator, space: str, count: int) -> Any:
+    """Latents of a space of random z."""
+    w = jax.vmap(generator.map)(jax.random.normal(jax.random.key(1), (count, 24)))
+    if space == "w":
+        return w
+    rows = jnp.repeat(w[:, None], CONFIG.num_ws, axis=1)
+    return rows if space == "w_plus" else jax.vmap(generator.styles)(rows)
+
+
+def pick(tree: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def posed(space: Any = "s", joint: bool = False) -> tuple[StagedStyleGAN2, Problem]:
+    generator = made()
+    synthesis = StagedStyleGAN2(generator, space, joint)
+    found = latents(generator, space, 3)
+    mask = np.zeros((16, 16), bool)
+    mask[4:12, 4:12] = True
+    normal = jax.tree.map(lambda a, b: a - b, pick(found, 2), pick(found, 0))
+    return synthesis, style_intervention.pose(synthesis, pick(found, 0), pick(found, 1), normal, mask)
+
+
+@pytest.mark.parametrize(("space", "joint"), KINDS)
+def test_every_stage_renders_the_same_image(space: Any, joint: bool):
+    """Protects: the protocol: what is kept before a stage and what is computed after it make the whole image."""
+    generator = made()
+    synthesis = StagedStyleGAN2(generator, space, joint)
+    latent, other = (pick(latents(generator, space, 2), index) for index in range(2))
+    codes, others = synthesis.codes(latent), synthesis.codes(other)
+    styles = latent if space == "s" else generator.styles(latent)
+    expected = np.asarray(generator.synthesize(styles))
+    assert len(codes) == (1 if joint or space == "w" else {"s": 8, "w_plus": 6}[space])
+    state = synthesis.start()
+    for index in range(len(codes)):
+        # What does not depend on the code is prepared with a wrong one.
+        changed = (*codes[:index], others[index], *codes[index + 1 :])
+        image = synthesis.render(synthesis.prepare(state, changed, index), codes, index)
+        np.testing.assert_allclose(image, expected, atol=2e-5 * np.abs(expected).max())
+        state = synthesis.advance(state, codes, index)
+
+
+def test_problem_is_scaled_as_the_algorithm_says():
+    """Protects: lines 1 and 2 of Algorithm 1, and Eq. 5 at its ends."""
+    synthesis, problem = posed()
+    flat = {name: np.asarray(join_styles(getattr(problem, name))) for name in ("displacement", "normal")}
+    np.testing.assert_allclose(np.linalg.norm(flat["normal"]), np.linalg.norm(flat["displacement"]), rtol=1e-5)
+    zeros, ones = (jax.tree.map(lambda c, v=value: jnp.full_like(c, v), problem.codes) for value in (0.0, 1.0))
+    np.testing.assert_allclose(join_styles(style_intervention.merged(problem, zeros)), flat["displacement"])
+    np.testing.assert_allclose(join_styles(style_intervention.merged(problem, ones)), flat["normal"])
+    assert problem.outside.sum() == 256 - 64
+
+
+def reference(synthesis: StagedStyleGAN2, problem: Problem, config: InterventionConfig) -> tuple[Any, list[int]]:
+    """Algorithm 1 as it is printed, with whole images, descent, and early stopping."""
+
+    def loss(coefficients: Any) -> jax.Array:
+        change = style_intervention.merged(problem, coefficients)
+        codes = tuple(c + d for c, d in zip(problem.codes, change, strict=True))
+        image = synthesis.generator.synthesize(codes)
+        square = jnp.square(problem.outside[..., None] * (image - problem.image))
+        a, b, c = (jnp.concatenate(parts) for parts in (problem.normal, change, coefficients))
+        attribute = -a @ b / (jnp.linalg.norm(a) * jnp.linalg.norm(b))
+        norm = jnp.where(c @ c > 0, jnp.sqrt(jnp.where(c @ c > 0, c @ c, 1)), 0)
+        return jnp.sqrt(square.mean()) + config.attribute_weight * attribute + config.norm_weight * norm
+
+    value_and_grad = jax.jit(jax.value_and_grad(loss))
+    coefficients = [jnp.zeros_like(code) for code in problem.codes]
+    steps = []
+    for layer in range(len(coefficients)):
+        adam = optax.adam(config.learning_rate)
+        moments, before, count = adam.init(coefficients[layer]), np.inf, 0
+        for _ in range(config.max_steps):
+            value, gradient = value_and_grad(tuple(coefficients))
+            if abs(value - before) < config.tolerance:
+                break
+            with jax.numpy_dtype_promotion("standard"):
+                updates, moments = adam.update(gradient[layer], moments)
+            moved: Any = optax.apply_updates(coefficients[layer], updates)
+            coefficients[layer] = jnp.clip(moved, 0, 1)
+            before, count = value, count + 1
+        steps.append(count)
+    return tuple(coefficients), steps
+
+
+def test_run_equals_algorithm_1():
+    """Protects: layer by layer, a fresh Adam each, frozen coefficients before and after, clamps and early stopping."""
+    synthesis, problem = posed()
+    config = InterventionConfig(max_steps=6, tolerance=2e-3)
+    found = jax.jit(lambda p: style_intervention.run(synthesis, p, config=config))(problem)
+    expected, steps = reference(synthesis, problem, config)
+    assert found.steps.tolist() == steps and 6 in steps and min(steps) < 6
+    for got, want in zip(found.coefficients, expected, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-3)
+        assert got.min() >= 0 and got.max() <= 1
+    assert max(float(part.max()) for part in found.coefficients) > 0.2
+
+
+@pytest.mark.parametrize(("space", "joint"), KINDS)
+def test_the_loss_falls(space: Any, joint: bool):
+    """Protects: descent, not ascent, in every space and mode; the image outside the mask stays nearer."""
+    synthesis, problem = posed(space, joint)
+    config = InterventionConfig(max_steps=10, tolerance=0.0)
+    state = jax.jit(lambda p: style_intervention.run(synthesis, p, config=config))(problem)
+    assert state.steps.tolist() == [10] * len(problem.codes)
+
+    def outside(coefficients: Any) -> float:
+        codes = edited_codes(problem, coefficients)
+        image = synthesis.render(synthesis.prepare(synthesis.start(), codes, 0), codes, 0)
+        return float(jnp.mean(jnp.square(problem.outside[..., None] * (image - problem.image))))
+
+    assert outside(state.coefficients) < 0.9 * outside(jax.tree.map(jnp.zeros_like, state.coefficients))
+
+
+@pytest.mark.parametrize("pixel_loss", ["root_mean_square", "mean_square", "norm", "none"])
+def test_first_step_is_finite_and_of_its_layer_only(pixel_loss: Any):
+    """Protects: gradients where norms are 0, also for an edit that changes nothing; other layers are left alone."""
+    synthesis, problem = posed()
+    config = InterventionConfig(pixel_loss=pixel_loss)
+    still = problem._replace(displacement=jax.tree.map(jnp.zeros_like, problem.codes))
+    for one in (problem, still):
+        state = style_intervention.init(synthesis, one, config=config)
+        first = jax.jit(lambda p, s: style_intervention.step(synthesis, p, s, layer=0, config=config))
+        state, losses = first(one, state)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.coefficients, losses)))
+        assert not any(part.any() for part in state.coefficients[1:]) and state.steps.tolist() == [1, *[0] * 7]
+
+
+def test_images_of_a_batch_stop_on_their_own():
+    """Protects: an image's result from its neighbours' steps."""
+    synthesis, first = posed()
+    easy = first._replace(outside=jnp.zeros_like(first.outside))
+    problems = jax.tree.map(lambda a, b: jnp.stack([a, b]), first, easy)
+    config = InterventionConfig(max_steps=8)
+    alone = jax.jit(lambda p: style_intervention.run(synthesis, p, config=config))
+    together = jax.jit(jax.vmap(lambda p: style_intervention.run(synthesis, p, config=config)))(problems)
+    for index, problem in enumerate((first, easy)):
+        found = alone(problem)
+        assert together.steps[index].tolist() == found.steps.tolist()
+        for got, want in zip(pick(together.coefficients, index), found.coefficients, strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-4)
+    assert together.steps[1].sum() < together.steps[0].sum()
