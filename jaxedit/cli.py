@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from jaxedit.options import Command, Demo, Edit, FitDirection, Generate, Info, TrainStyleGAN2
+from jaxedit.options import Command, Demo, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
 
 _TRACEBACK = "JAXEDIT_TRACEBACK"
 _COMMANDS = {
     "generate": Generate,
     "edit": Edit,
+    "intervene": Intervene,
     "fit-direction": FitDirection,
     "info": Info,
     "demo": Demo,

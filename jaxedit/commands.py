@@ -2,12 +2,9 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import math
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +16,13 @@ from tqdm import tqdm
 import jaxedit
 from jaxedit import batch, checkpoints, demo, images, inspection
 from jaxedit.atomic import replacing
+from jaxedit.codes import MAX_PICTURES, Codes, file_codes, parse_seeds, seed_codes
 from jaxedit.directions import files
-from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.options import Command, Demo, Drawing, Edit, FitDirection, Generate, Info, TrainStyleGAN2
+from jaxedit.options import Command, Demo, Drawing, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
+from jaxedit.records import check_record, digest, existing, file_digest
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
-MAX_PICTURES = 1_000_000
 MAX_GRID = 1024
 
 
@@ -35,14 +32,6 @@ class Picture(NamedTuple):
     name: str
     code: int
     strength: float
-
-
-class Codes(NamedTuple):
-    """The latents of a run: names, numbers that fresh noise depends on, and `latent(position)` in host memory."""
-
-    names: Sequence[str]
-    numbers: Sequence[int]
-    latent: Callable[[int], np.ndarray]
 
 
 def run(command: Command, read_arrays: files.Reader) -> None:
@@ -66,6 +55,10 @@ def run(command: Command, read_arrays: files.Reader) -> None:
         from jaxedit import fit_direction  # scikit-learn takes a second to import
 
         fit_direction.run(command, read_arrays)
+    elif isinstance(command, Intervene):
+        from jaxedit import intervene
+
+        intervene.run(command, read_arrays)
     elif isinstance(command, TrainStyleGAN2):
         from jaxedit.training.command import train_stylegan2
 
@@ -78,7 +71,7 @@ def generate(command: Generate) -> None:
     """Draws the pictures of seeds."""
     seeds = parse_seeds(command.seeds)
     generator = checkpoints.load(command.checkpoint)
-    codes = _seed_codes(seeds, generator)
+    codes = seed_codes(seeds, generator)
     pictures = [Picture(f"{name}.png", position, 0.0) for position, name in enumerate(codes.names)]
     columns = math.ceil(math.sqrt(len(pictures)))
     _draw(command, generator, codes, pictures, columns=columns, settings={}, from_seeds=True)
@@ -95,9 +88,9 @@ def edit(command: Edit, read_arrays: files.Reader) -> None:
     if command.latents is not None:
         if any(direction.space == "z" for direction in directions):
             raise ValueError("a Z direction cannot edit --latents: it acts before the mapping network; use --seeds")
-        codes = _file_codes(command.latents, generator, read_arrays)
+        codes = file_codes(command.latents, generator, read_arrays)
     else:
-        codes = _seed_codes(seeds or (), generator)
+        codes = seed_codes(seeds or (), generator)
     if len(codes.names) * len(command.strengths) > MAX_PICTURES:
         raise ValueError(f"more than {MAX_PICTURES} pictures; divide them between several runs")
     pictures = [
@@ -107,9 +100,9 @@ def edit(command: Edit, read_arrays: files.Reader) -> None:
     ]
     weights = command.weights or (1.0,) * len(directions)
     settings = {
-        "directions": [_digest(np.asarray(d.vector), d.space, d.layers, d.unit) for d in directions],
+        "directions": [digest(np.asarray(d.vector), d.space, d.layers, d.unit) for d in directions],
         "weights": list(weights),
-        "latents": None if command.latents is None else _file_digest(command.latents),
+        "latents": None if command.latents is None else file_digest(command.latents),
     }
     _draw(
         command,
@@ -121,22 +114,6 @@ def edit(command: Edit, read_arrays: files.Reader) -> None:
         from_seeds=command.latents is None,
         edits=tuple(zip(directions, weights, strict=True)),
     )
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Parses "0-31" or "0,4,7-9" to seeds in the order given, without repetition."""
-    seeds: dict[int, None] = {}
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ValueError(f"seeds {text!r}: {part.strip()!r} is not a number or a range such as 0-31")
-        begin, end = int(first), int(last or first)
-        if end < begin or end >= 2**32:
-            raise ValueError(f"seeds {text!r}: {part.strip()!r} is not a range of numbers from 0 to 4294967295")
-        if end - begin + len(seeds) >= MAX_PICTURES:
-            raise ValueError(f"seeds {text!r}: more than {MAX_PICTURES} seeds; divide them between several runs")
-        seeds.update(dict.fromkeys(range(begin, end + 1)))
-    return list(seeds)
 
 
 def load_directions(
@@ -170,40 +147,6 @@ def _check_strengths(command: Edit) -> None:
         raise ValueError(f"--weights: {len(weights)} values for {len(command.direction)} directions")
 
 
-def _seed_codes(seeds: Sequence[int], generator: StyleGAN2Generator) -> Codes:
-    z_dim = generator.config.z_dim
-    return Codes([f"seed{seed:04d}" for seed in seeds], seeds, lambda position: sample_z(seeds[position], z_dim))
-
-
-def _file_codes(path: Path, generator: StyleGAN2Generator, read_arrays: files.Reader) -> Codes:
-    """W or W+ codes of a file; they stay on the disk where the format allows it."""
-    config = generator.config
-    arrays = read_arrays(path)
-    if len(arrays) != 1:
-        raise ValueError(f"{path}: holds {len(arrays)} arrays ({', '.join(sorted(arrays)[:5])}); latents are one array")
-    latents = next(iter(arrays.values()))
-    if latents.shape == (config.num_ws, config.w_dim) or latents.ndim == 1:
-        latents = latents[None]
-    row = (config.num_ws, config.w_dim)
-    if latents.shape[1:] not in (row, row[1:]) or latents.dtype.kind != "f":
-        raise ValueError(
-            f"{path}: latents of shape {latents.shape}, {latents.dtype}; this generator takes floats "
-            f"(N, {row[0]}, {row[1]}) for W+ or (N, {row[1]}) for W"
-        )
-    for begin in range(0, len(latents), 1024):
-        if not np.isfinite(latents[begin : begin + 1024].astype(np.float32)).all():
-            raise ValueError(f"{path}: holds values that are not finite float32 numbers")
-    if not len(latents):
-        raise ValueError(f"{path}: holds no latents")
-
-    def latent(position: int) -> np.ndarray:
-        code = np.asarray(latents[position], np.float32)
-        return np.broadcast_to(code, row)
-
-    numbers = range(len(latents))
-    return Codes([f"code{number:04d}" for number in numbers], numbers, latent)
-
-
 def _draw(
     command: Drawing,
     generator: StyleGAN2Generator,
@@ -224,7 +167,8 @@ def _draw(
     rows = math.ceil(len(pictures) / columns)
     if command.grid and max(rows, columns) > MAX_GRID:
         raise ValueError(f"--grid: a sheet of {columns} x {rows} pictures is too large (at most {MAX_GRID} a side)")
-    present = _existing(command, pictures)
+    names = [picture.name for picture in pictures]
+    present = existing(command, names)
     todo = [picture for picture in pictures if command.existing != "skip" or picture.name not in present]
     size = batch.choose_batch_size(len(todo), command.batch_size)
     settings = settings | {
@@ -235,7 +179,7 @@ def _draw(
         "class": command.label,
         "compute_dtype": command.compute_dtype,
     }
-    record = _check_record(command, settings, pictures, present)
+    record = check_record(command, settings, names, present)
     output = command.output
     output.mkdir(parents=True, exist_ok=True)
 
@@ -307,69 +251,3 @@ def _class_vector(command: Drawing, generator: StyleGAN2Generator, from_seeds: b
     if classes and (command.label is None or not 0 <= command.label < classes):
         raise ValueError(f"this network has classes: choose one with --class 0 to --class {classes - 1}")
     return np.eye(classes, dtype=np.float32)[command.label] if classes else None
-
-
-def _existing(command: Drawing, pictures: Sequence[Picture]) -> set[str]:
-    """Names of all files in the output directory; any of this run's pictures are an error unless allowed."""
-    output = command.output
-    if not output.exists():
-        return set()
-    if not output.is_dir():
-        raise NotADirectoryError(f"{output}: not a directory")
-    present = {entry.name for entry in os.scandir(output)}
-    found = [picture.name for picture in pictures if picture.name in present]
-    found += ["grid.png"] if command.grid and "grid.png" in present else []
-    if found and command.existing == "error":
-        others = f" and {len(found) - 1} more exist" if len(found) > 1 else " exists"
-        raise FileExistsError(f"{output / found[0]}{others} already; --existing skip or --existing overwrite goes on")
-    return present
-
-
-def _check_record(command: Drawing, settings: dict[str, Any], pictures: Sequence[Picture], present: set[str]) -> str:
-    """Name of the file that keeps a run's settings: pictures of different settings never share a directory.
-
-    An earlier run into the directory must have had the same settings, unless all its pictures are overwritten.
-    """
-    name = f"{type(command).__name__.lower()}.json"
-    path = command.output / name
-    if command.existing == "overwrite":
-        different = _different(path, settings) if name in present else ["settings"]
-        ours = {picture.name for picture in pictures}
-        pattern = re.compile(r"seed\d{4,}\.png" if isinstance(command, Generate) else r"(seed|code)\d{4,}_.+\.png")
-        others = sorted(found for found in present - ours if pattern.fullmatch(found))
-        if different and others:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            raise ValueError(
-                f"{command.output}: {others[0]}{more} would stay, made with another {different[0]}; remove them or "
-                "choose another --output"
-            )
-        return name
-    if name not in present:
-        return name
-    different = _different(path, settings)
-    if different == ["record"]:
-        raise ValueError(f"{path}: not the record of an earlier run")
-    if different:
-        raise ValueError(
-            f"{command.output}: holds pictures made with another {different[0]}; choose another --output, or "
-            "--existing overwrite"
-        )
-    return name
-
-
-def _different(path: Path, settings: dict[str, Any]) -> list[str]:
-    """The settings in which a record differs; ["record"] if it is none."""
-    try:
-        earlier = json.loads(path.read_text())
-        return [key for key, value in settings.items() if earlier[key] != value]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ["record"]
-
-
-def _digest(array: np.ndarray, *fields: Any) -> str:
-    return hashlib.sha256(array.tobytes() + repr(fields).encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""`jaxedit demo`: edits samples of the built-in generator along its own directions, and draws an annotated sheet."""
+"""`jaxedit demo`: edits samples of the built-in generator by Style Intervention, and draws an annotated sheet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +9,23 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxedit import checkpoints, images
+from jaxedit import checkpoints, images, regions
 from jaxedit.atomic import replacing
 from jaxedit.avatars.directions import load_directions
-from jaxedit.avatars.models import load_classifier
+from jaxedit.avatars.factors import ATTRIBUTES
+from jaxedit.avatars.models import load_classifier, load_parser
 from jaxedit.directions.files import save_direction
 from jaxedit.generators.base import sample_z
-from jaxedit.spaces import edited_styles
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.methods import style_intervention
+from jaxedit.methods.style_intervention import InterventionConfig, Problem
+from jaxedit.spaces import edited_styles, split_styles
+from jaxedit.staged import Codes, StagedStyleGAN2
 
-SEEDS = (0, 1, 2, 3, 4, 5)
+SEEDS = (0, 1, 2, 3)
 _STRENGTH = 2.5
 _TRUNCATION = 0.7
+_CONFIG = InterventionConfig()
 _TILE, _MARGIN, _LINE = 128, 72, 28
 
 
@@ -37,35 +43,58 @@ def run(output: Path, *, existing: Literal["error", "overwrite"]) -> None:
     """
     if (output / "grid.png").exists() and existing == "error":
         raise FileExistsError(f"{output / 'grid.png'} exists already; choose another --output or --existing overwrite")
-    generator, classifier, directions = checkpoints.load("avatars"), load_classifier(), load_directions()
-
-    @jax.jit
-    def draw(z: jax.Array, strengths: jax.Array) -> jax.Array:
-        edits = list(zip(directions, strengths, strict=True))
-        styles = edited_styles(generator, z, edits, truncation_psi=_TRUNCATION)
-        return generator.synthesize(styles, noise="const")
-
-    z = jnp.stack([sample_z(seed, generator.config.z_dim) for seed in SEEDS])
-    count = len(directions)
-    originals = jax.vmap(draw)(z, jnp.zeros((len(SEEDS), count)))
+    generator, classifier = checkpoints.load("avatars"), load_classifier()
+    latents = jnp.stack([sample_z(seed, generator.config.z_dim) for seed in SEEDS])
+    styles = jax.jit(jax.vmap(lambda z: edited_styles(generator, z, truncation_psi=_TRUNCATION)))(latents)
+    originals = jax.jit(jax.vmap(generator.synthesize))(styles)
     logits = jax.jit(jax.vmap(classifier.classify))(originals)
-    strengths = _STRENGTH * jnp.where(logits > 0, -1.0, 1.0)
-    edited = [jax.vmap(draw)(z, strengths * jnp.eye(count)[index][None]) for index in range(count)]
-    pictures = np.asarray(images.to_uint8(jnp.stack([originals, *edited], axis=1)))
+    signs = jnp.where(logits > 0, -1.0, 1.0)
+    edited = _intervened(generator, latents, originals, signs)
+    pictures = np.asarray(images.to_uint8(jnp.concatenate([originals[:, None], edited], axis=1)))
 
     (output / "directions").mkdir(parents=True, exist_ok=True)
-    for direction in directions:
+    for direction in load_directions():
         save_direction(output / "directions" / f"{direction.name}.safetensors", direction)
-    signs = np.where(np.asarray(logits) > 0, "-", "+")
-    for seed, row, sign in zip(SEEDS, pictures, signs, strict=True):
-        names = ["", *(f"_{mark}{direction.name}" for mark, direction in zip(sign, directions, strict=True))]
+    marks = np.where(np.asarray(signs) > 0, "+", "-")
+    for seed, row, sign in zip(SEEDS, pictures, marks, strict=True):
+        names = ["", *(f"_{mark}{name}" for mark, name in zip(sign, ATTRIBUTES, strict=True))]
         for name, picture in zip(names, row, strict=True):
             images.save_png(output / f"seed{seed:04d}{name}.png", picture)
-    headings = ["original", *(direction.name.replace("_", " ") for direction in directions)]
-    sheet = _annotated(pictures, [f"seed {seed}" for seed in SEEDS], headings, signs)
+    headings = ["original", *(name.replace("_", " ") for name in ATTRIBUTES)]
+    sheet = _annotated(pictures, [f"seed {seed}" for seed in SEEDS], headings, marks)
     with replacing(output / "grid.png") as partial:
         sheet.save(partial, format="png")
     print(f"{output / 'grid.png'}: {len(SEEDS)} samples, each attribute switched; the directions are beside it")
+
+
+def _intervened(generator: StyleGAN2Generator, latents: jax.Array, originals: jax.Array, signs: jax.Array) -> jax.Array:
+    """`[seeds, attributes, size, size, 3]`: every attribute changed by Style Intervention."""
+    synthesis, parser = StagedStyleGAN2(generator), load_parser()
+    vectors = [jnp.stack([d.unit * jnp.asarray(d.vector) for d in load_directions(space=s)]) for s in ("z", "s")]
+    classes = [regions.classes_of(name) for name in ATTRIBUTES]
+
+    def masks(image: jax.Array) -> jax.Array:
+        parsing = jnp.argmax(parser.segment(image), axis=-1)
+        return jnp.stack([regions.dilate(regions.mask_of(parsing, names)) for names in classes])
+
+    def pose(z: jax.Array, mask: jax.Array, sign: jax.Array, direction: jax.Array, normal: jax.Array) -> Problem:
+        styles, edited = (
+            edited_styles(generator, latent, truncation_psi=_TRUNCATION)
+            for latent in (z, z + _STRENGTH * sign * direction)
+        )
+        normals = split_styles(sign * normal, config=generator.config)
+        return style_intervention.pose(synthesis, styles, edited, normals, mask)
+
+    posed = jax.vmap(jax.vmap(pose, (None, 0, 0, 0, 0)), (0, 0, 0, None, None))
+    problems = jax.jit(posed)(latents, jax.jit(jax.vmap(masks))(originals), signs, *vectors)
+    problems = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), problems)
+    state = style_intervention.run_batch(synthesis, problems, config=_CONFIG, smallest=len(problems.image))
+
+    def draw(problem: Problem, coefficients: Codes) -> jax.Array:
+        return generator.synthesize(synthesis.styles(style_intervention.edited_codes(problem, coefficients)))
+
+    edited = jax.jit(jax.vmap(draw))(problems, state.coefficients)
+    return edited.reshape(len(latents), len(ATTRIBUTES), *edited.shape[1:])
 
 
 def _annotated(pictures: np.ndarray, rows: Sequence[str], columns: Sequence[str], signs: np.ndarray) -> Image.Image:

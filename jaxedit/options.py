@@ -66,6 +66,44 @@ class Edit(Drawing):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Intervene(Drawing):
+    """Edit an attribute and leave everything outside its region alone (Style Intervention): NAME_ATTRIBUTE+2.5.png.
+
+    For the built-in generator --attribute is all it needs.
+    """
+
+    attribute: str | None = None
+    """Attribute of the built-in generator, such as smile: its directions, and its region."""
+    direction: Path | None = None
+    """Edit to make local: a direction in Z, W or W+ (Z only for seeds) ..."""
+    normal: Path | None = None
+    """... and the sparse direction of the same attribute in S that it is mixed with, as from `fit-direction`."""
+    strength: float = 2.5
+    """How far to go along the direction, in its units; may be negative."""
+    seeds: str | None = None
+    """Seeds to edit, such as 0-31 or 0,4,7-9 ..."""
+    latents: Path | None = None
+    """... or a file of W or W+ codes, as for `edit`."""
+    region: str | None = None
+    """What may change, by parsing classes: an attribute, hair, mouth, eyes, face, a class, or a sum such as hair+hat.
+    Default: that of --attribute."""
+    parser: Path | None = None
+    """File of a face parser, for --region. Default: the built-in one for the built-in generator."""
+    mask: Path | None = None
+    """What may change, as a PNG file (white) of the images' size, or a folder with one for each: seed0000.png, ..."""
+    dilation: int | None = None
+    """Pixels of the elliptic kernel that the region grows by. Default: 50 at 1024 px in proportion; 1 for --mask."""
+    mode: Literal["layerwise", "joint"] = "layerwise"
+    """The published algorithm, layer after layer, or all layers at once, which is several times faster."""
+    attribute_weight: float = 1e-2
+    """Weight of the attribute's loss: more keeps more of the edit."""
+    learning_rate: float = 0.1
+    """Of Adam."""
+    max_steps: int = 20
+    """At most so many per layer."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FitDirection:
     """Fit a linear support vector machine to labelled latents and write its normal as a direction file."""
 
@@ -159,4 +197,4 @@ class TrainStyleGAN2:
     """Images between two snapshots, each with a sheet of pictures."""
 
 
-Command = Generate | Edit | FitDirection | Info | Demo | TrainStyleGAN2
+Command = Generate | Edit | Intervene | FitDirection | Info | Demo | TrainStyleGAN2

@@ -67,12 +67,14 @@ class StagedStyleGAN2:
         space: "s", "w_plus" or "w".
         joint: Whether there is one stage for everything.
         noise: "const" or "none".
+        compute_dtype: float32 or bfloat16, see `stylegan2.initial_state`.
     """
 
     generator: StyleGAN2Generator
     space: Literal["s", "w_plus", "w"] = flax.struct.field(pytree_node=False, default="s")
     joint: bool = flax.struct.field(pytree_node=False, default=False)
     noise: Noise = flax.struct.field(pytree_node=False, default="const")
+    compute_dtype: Any = flax.struct.field(pytree_node=False, default=jnp.float32)
 
     def codes(self, latent: Any) -> Codes:
         """Divides style vectors (S), `[num_ws, w_dim]` (W+) or `[w_dim]` (W) into codes."""
@@ -91,7 +93,8 @@ class StagedStyleGAN2:
 
     def start(self) -> SynthesisState:
         """See `StagedSynthesis`."""
-        return stylegan2.initial_state(self.generator.params, config=self.generator.config)
+        generator = self.generator
+        return stylegan2.initial_state(generator.params, config=generator.config, compute_dtype=self.compute_dtype)
 
     def advance(self, state: SynthesisState, codes: Codes, index: int) -> SynthesisState:
         """See `StagedSynthesis`."""

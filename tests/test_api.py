@@ -33,6 +33,7 @@ MODULES = {
     "channels": "jaxedit.directions.channels",
     "regions": "jaxedit.regions",
     "staged": "jaxedit.staged",
+    "compaction": "jaxedit.compaction",
     "style_intervention": "jaxedit.methods.style_intervention",
     "batch": "jaxedit.batch",
     "avatars": "jaxedit.avatars",
@@ -283,7 +284,7 @@ def test_arrows_point_one_way():
         "metrics": ("metrics",),
         "generators": ("nn", "generators"),
         "directions": ("generators", "directions", "spaces", "regions", "atomic"),
-        "methods": ("staged",),
+        "methods": ("staged", "compaction"),
     }
     for path in PACKAGE.rglob("*.py"):
         found, folder = imports(path), path.relative_to(PACKAGE).parts[0]

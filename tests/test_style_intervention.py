@@ -145,24 +145,34 @@ def test_first_step_is_finite_and_of_its_layer_only(pixel_loss: Any):
     config = InterventionConfig(pixel_loss=pixel_loss)
     still = problem._replace(displacement=jax.tree.map(jnp.zeros_like, problem.codes))
     for one in (problem, still):
-        state = style_intervention.init(synthesis, one, config=config)
-        first = jax.jit(lambda p, s: style_intervention.step(synthesis, p, s, layer=0, config=config))
-        state, losses = first(one, state)
+        first = jax.jit(
+            lambda p, s: style_intervention.step(synthesis, p, synthesis.start(), s, layer=0, config=config)
+        )
+        state, losses = first(one, style_intervention.init(one, config=config))
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.coefficients, losses)))
         assert not any(part.any() for part in state.coefficients[1:]) and state.steps.tolist() == [1, *[0] * 7]
 
 
+def batch_of_problems() -> tuple[StagedStyleGAN2, Problem]:
+    """Problems that end after different numbers of steps."""
+    synthesis, problem = posed()
+    weights = [1.0, 0.0, 0.3, 1.0, 0.05]
+    outside = jnp.stack([weight * problem.outside for weight in weights])
+    problems = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(weights)), problem)
+    return synthesis, problems._replace(outside=outside)
+
+
 def test_images_of_a_batch_stop_on_their_own():
-    """Protects: an image's result from its neighbours' steps."""
-    synthesis, first = posed()
-    easy = first._replace(outside=jnp.zeros_like(first.outside))
-    problems = jax.tree.map(lambda a, b: jnp.stack([a, b]), first, easy)
+    """Protects: an image's result from its neighbours' steps, under `vmap` and when those that ended are taken out."""
+    synthesis, problems = batch_of_problems()
     config = InterventionConfig(max_steps=8)
     alone = jax.jit(lambda p: style_intervention.run(synthesis, p, config=config))
-    together = jax.jit(jax.vmap(lambda p: style_intervention.run(synthesis, p, config=config)))(problems)
-    for index, problem in enumerate((first, easy)):
-        found = alone(problem)
-        assert together.steps[index].tolist() == found.steps.tolist()
-        for got, want in zip(pick(together.coefficients, index), found.coefficients, strict=True):
-            np.testing.assert_allclose(got, want, atol=1e-4)
-    assert together.steps[1].sum() < together.steps[0].sum()
+    mapped = jax.jit(jax.vmap(lambda p: style_intervention.run(synthesis, p, config=config)))(problems)
+    compacted = style_intervention.run_batch(synthesis, problems, config=config)
+    for index in range(5):
+        expected = alone(pick(problems, index))
+        for found in (mapped, compacted):
+            assert found.steps[index].tolist() == expected.steps.tolist()
+            for got, want in zip(pick(found.coefficients, index), expected.coefficients, strict=True):
+                np.testing.assert_allclose(got, want, atol=1e-4)
+    assert len({tuple(row) for row in mapped.steps.tolist()}) >= 3

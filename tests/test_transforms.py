@@ -224,9 +224,9 @@ def intervened(shared: StyleGAN2Generator, sample: Any, steps: int | None) -> An
     joint, problem = staged.StagedStyleGAN2(shared, joint=True), posed(shared, sample)
     if steps is None:
         return edited_codes(problem, style_intervention.run(joint, problem, config=config).coefficients)
-    state = style_intervention.init(joint, problem, config=config)
+    state = style_intervention.init(problem, config=config)
     for _ in range(steps):
-        state, _ = style_intervention.step(joint, problem, state, layer=0, config=config)
+        state, _ = style_intervention.step(joint, problem, joint.start(), state, layer=0, config=config)
     return edited_codes(problem, state.coefficients)
 
 
@@ -361,6 +361,7 @@ EXEMPT = {
     *("style_intervention.InterventionConfig", "style_intervention.Problem", "style_intervention.State"),
     *("style_intervention.Losses", "style_intervention.merged", "style_intervention.edited_codes"),
     "style_intervention.next_layer",  # these three are parts of `run`
+    "style_intervention.run_batch",  # a loop on the host
     *("metrics.Neighbors", "metrics.PrecisionRecall", "metrics.frechet_distance"),
     *(
         "avatars.Factors",

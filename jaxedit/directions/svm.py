@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC, l1_min_c
 from jaxedit.spaces import Direction, Space
 
 _RELATED = 1e-5  # singular values below this part of the largest are conditions that repeat others
-_L1_RANGE = 1e4  # times the weight at which the first coefficient leaves zero
+_L1_RANGE = 1e3  # times the weight at which the first coefficient leaves zero
 _L1_STEPS = 10
 
 
@@ -148,7 +148,7 @@ def _sparse(latents: np.ndarray, labels: np.ndarray, name: str, sparsity: float)
     low = np.log(l1_min_c(latents, labels, loss="squared_hinge"))
     high = low + np.log(_L1_RANGE)
     best = None
-    options: Any = {"penalty": "l1", "dual": False, "tol": 1e-3, "max_iter": 3000, "random_state": 0}
+    options: Any = {"penalty": "l1", "dual": False, "tol": 1e-3, "max_iter": 10_000, "random_state": 0}
     for _ in range(_L1_STEPS):
         middle = (low + high) / 2
         machine = LinearSVC(C=np.exp(middle), **options)

@@ -28,6 +28,7 @@ The stages of W+ rows or W give the variants of Table III, and one joint stage o
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -35,6 +36,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from jaxedit.compaction import loop_compacted
 from jaxedit.staged import Codes, StagedSynthesis
 
 _TINY = 1e-12
@@ -84,8 +86,6 @@ class State(NamedTuple):
 
     Attributes:
         coefficients: Lambda, as the codes, in [0, 1].
-        before: State of the synthesis before the current layer.
-        prepared: What the synthesis keeps for the current layer.
         moments: Adam's, for the coefficients of the current layer.
         loss: `[]` float32 of the last step; infinite at the start of a layer.
         active: `[]` bool, whether the current layer goes on.
@@ -93,8 +93,6 @@ class State(NamedTuple):
     """
 
     coefficients: Codes
-    before: Any
-    prepared: Any
     moments: Any
     loss: Float[Array, ""]
     active: Bool[Array, ""]
@@ -168,11 +166,10 @@ def edited_codes(problem: Problem, coefficients: Codes) -> Codes:
     return tuple(code + part for code, part in zip(problem.codes, merged(problem, coefficients), strict=True))
 
 
-def init(synthesis: StagedSynthesis, problem: Problem, *, config: InterventionConfig) -> State:
+def init(problem: Problem, *, config: InterventionConfig) -> State:
     """The state at the start of the first layer, all coefficients 0.
 
     Args:
-        synthesis: The generator in stages.
         problem: As from `pose`.
         config: Settings.
 
@@ -180,18 +177,38 @@ def init(synthesis: StagedSynthesis, problem: Problem, *, config: InterventionCo
         The state.
     """
     zeros = tuple(jnp.zeros_like(code) for code in problem.codes)
-    steps = jnp.zeros(len(zeros), jnp.int32)
-    return _enter(synthesis, problem, zeros, synthesis.start(), steps, layer=0, config=config)
+    return _fresh(zeros, jnp.zeros(len(zeros), jnp.int32), layer=0, config=config)
+
+
+def next_layer(state: State, *, layer: int, config: InterventionConfig) -> State:
+    """Goes on to the next layer; the coefficients of this one are frozen from now on.
+
+    Args:
+        state: At the end of `layer`.
+        layer: The current one, not the last.
+        config: Settings.
+
+    Returns:
+        The state at the start of the next layer.
+    """
+    return _fresh(state.coefficients, state.steps, layer=layer + 1, config=config)
 
 
 def step(
-    synthesis: StagedSynthesis, problem: Problem, state: State, *, layer: int, config: InterventionConfig
+    synthesis: StagedSynthesis,
+    problem: Problem,
+    prepared: Any,
+    state: State,
+    *,
+    layer: int,
+    config: InterventionConfig,
 ) -> tuple[State, Losses]:
     """One step of Adam on the coefficients of the current layer, or nothing if it has ended.
 
     Args:
         synthesis: The generator in stages.
         problem: As from `pose`.
+        prepared: What the synthesis prepared for this layer, with the edited codes at its start.
         state: Of this layer.
         layer: The current one.
         config: Settings.
@@ -204,7 +221,7 @@ def step(
         coefficients = _with(state.coefficients, layer, active)
         change = merged(problem, coefficients)
         codes = tuple(code + part for code, part in zip(problem.codes, change, strict=True))
-        image = synthesis.render(state.prepared, codes, layer)
+        image = synthesis.render(prepared, codes, layer)
         losses = _losses(problem, coefficients, change, image, config)
         return losses.total, losses
 
@@ -227,26 +244,6 @@ def step(
     return following, losses
 
 
-def next_layer(
-    synthesis: StagedSynthesis, problem: Problem, state: State, *, layer: int, config: InterventionConfig
-) -> State:
-    """Goes on to the next layer; the coefficients of this one are frozen from now on.
-
-    Args:
-        synthesis: The generator in stages.
-        problem: As from `pose`.
-        state: At the end of `layer`.
-        layer: The current one, not the last.
-        config: Settings.
-
-    Returns:
-        The state at the start of the next layer.
-    """
-    codes = edited_codes(problem, state.coefficients)
-    before = synthesis.advance(state.before, codes, layer)
-    return _enter(synthesis, problem, state.coefficients, before, state.steps, layer=layer + 1, config=config)
-
-
 def run(synthesis: StagedSynthesis, problem: Problem, *, config: InterventionConfig = InterventionConfig()) -> State:
     """Algorithm 1 for one image.
 
@@ -259,16 +256,79 @@ def run(synthesis: StagedSynthesis, problem: Problem, *, config: InterventionCon
     Returns:
         The state after the last layer: `edited_codes(problem, state.coefficients)` are the codes of the result.
     """
-    state = init(synthesis, problem, config=config)
+    state, before = init(problem, config=config), synthesis.start()
     for layer in range(len(problem.codes)):
         if layer:
-            state = next_layer(synthesis, problem, state, layer=layer - 1, config=config)
-        state = jax.lax.while_loop(
-            lambda state: state.active,
-            lambda state, layer=layer: step(synthesis, problem, state, layer=layer, config=config)[0],
-            state,
-        )
+            before = synthesis.advance(before, edited_codes(problem, state.coefficients), layer - 1)
+            state = next_layer(state, layer=layer - 1, config=config)
+        prepared = synthesis.prepare(before, edited_codes(problem, state.coefficients), layer)
+        body = functools.partial(_body, synthesis, problem, prepared, layer=layer, config=config)
+        state = jax.lax.while_loop(lambda state: state.active, body, state)
     return state
+
+
+def run_batch(
+    synthesis: StagedSynthesis,
+    problems: Problem,
+    *,
+    config: InterventionConfig = InterventionConfig(),
+    smallest: int = 1,
+) -> State:
+    """Algorithm 1 for a batch of images, in the time that each of them needs.
+
+    A loop on the host over compiled steps: images whose layer has ended are taken out of the batch (see
+    `jaxedit.compaction`), where `vmap` of `run` would step all of them as often as the slowest. One program is compiled
+    for each layer and size of the batch. The results are those of `run` up to rounding.
+
+    Args:
+        synthesis: As for `run`.
+        problems: As from `vmap` of `pose`.
+        config: Settings.
+        smallest: Size of the smallest batch, a power of two; a larger one compiles less.
+
+    Returns:
+        The states after the last layer, with the batch as first axis.
+    """
+    state, before = _start_batch(synthesis, problems, config=config)
+    for layer in range(len(problems.codes)):
+        if layer:
+            state, before = _advance_batch(synthesis, problems, state, before, layer=layer - 1, config=config)
+        prepared = _prepare_batch(synthesis, problems, state, before, layer=layer)
+        compiled = functools.partial(_step_batch, synthesis, layer=layer, config=config)
+        state = loop_compacted(compiled, lambda state: state.active, (problems, prepared), state, smallest=smallest)
+    return state
+
+
+def _body(*arguments: Any, **options: Any) -> State:
+    return step(*arguments, **options)[0]
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _start_batch(synthesis, problems, *, config):
+    return jax.vmap(lambda problem: (init(problem, config=config), synthesis.start()))(problems)
+
+
+@functools.partial(jax.jit, static_argnames=("layer", "config"))
+def _advance_batch(synthesis, problems, states, befores, *, layer, config):
+    def advance(problem, state, before):
+        before = synthesis.advance(before, edited_codes(problem, state.coefficients), layer)
+        return next_layer(state, layer=layer, config=config), before
+
+    return jax.vmap(advance)(problems, states, befores)
+
+
+@functools.partial(jax.jit, static_argnames="layer")
+def _prepare_batch(synthesis, problems, states, befores, *, layer):
+    def prepare(problem, state, before):
+        return synthesis.prepare(before, edited_codes(problem, state.coefficients), layer)
+
+    return jax.vmap(prepare)(problems, states, befores)
+
+
+@functools.partial(jax.jit, static_argnames=("layer", "config"))
+def _step_batch(synthesis, kept, states, *, layer, config):
+    body = functools.partial(_body, synthesis, layer=layer, config=config)
+    return jax.vmap(body)(*kept, states)
 
 
 def _losses(problem: Problem, coefficients: Codes, change: Codes, image: Array, config: InterventionConfig) -> Losses:
@@ -287,20 +347,10 @@ def _losses(problem: Problem, coefficients: Codes, change: Codes, image: Array, 
     return Losses(total, pixel, attribute, norm)
 
 
-def _enter(
-    synthesis: StagedSynthesis,
-    problem: Problem,
-    coefficients: Codes,
-    before: Any,
-    steps: Array,
-    *,
-    layer: int,
-    config: InterventionConfig,
-) -> State:
-    prepared = synthesis.prepare(before, edited_codes(problem, coefficients), layer)
+def _fresh(coefficients: Codes, steps: Array, *, layer: int, config: InterventionConfig) -> State:
     moments = _adam(config).init(coefficients[layer])
-    infinite = jnp.array(jnp.inf, problem.image.dtype)
-    return State(coefficients, before, prepared, moments, infinite, jnp.array(True), steps)
+    infinite = jnp.array(jnp.inf, coefficients[layer].dtype)
+    return State(coefficients, moments, infinite, jnp.array(True), steps)
 
 
 def _adam(config: InterventionConfig) -> optax.GradientTransformation:

@@ -1,0 +1,1 @@
+"""The papers' tables, measured on the built-in world: `python -m benchmarks.reproduce PAPER`."""

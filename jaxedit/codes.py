@@ -1,0 +1,74 @@
+"""The latents of a run of the command line: those of seeds, or those in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxedit.directions.files import Reader
+from jaxedit.generators.base import sample_z
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
+
+MAX_PICTURES = 1_000_000
+
+
+class Codes(NamedTuple):
+    """The latents of a run: names, numbers that fresh noise depends on, and `latent(position)` in host memory."""
+
+    names: Sequence[str]
+    numbers: Sequence[int]
+    latent: Callable[[int], np.ndarray]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Parses "0-31" or "0,4,7-9" to seeds in the order given, without repetition."""
+    seeds: dict[int, None] = {}
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"seeds {text!r}: {part.strip()!r} is not a number or a range such as 0-31")
+        begin, end = int(first), int(last or first)
+        if end < begin or end >= 2**32:
+            raise ValueError(f"seeds {text!r}: {part.strip()!r} is not a range of numbers from 0 to 4294967295")
+        if end - begin + len(seeds) >= MAX_PICTURES:
+            raise ValueError(f"seeds {text!r}: more than {MAX_PICTURES} seeds; divide them between several runs")
+        seeds.update(dict.fromkeys(range(begin, end + 1)))
+    return list(seeds)
+
+
+def seed_codes(seeds: Sequence[int], generator: StyleGAN2Generator) -> Codes:
+    """The z that NVIDIA's scripts draw for seeds."""
+    z_dim = generator.config.z_dim
+    return Codes([f"seed{seed:04d}" for seed in seeds], seeds, lambda position: sample_z(seeds[position], z_dim))
+
+
+def file_codes(path: Path, generator: StyleGAN2Generator, read_arrays: Reader) -> Codes:
+    """W or W+ codes of a file; they stay on the disk where the format allows it."""
+    config = generator.config
+    arrays = read_arrays(path)
+    if len(arrays) != 1:
+        raise ValueError(f"{path}: holds {len(arrays)} arrays ({', '.join(sorted(arrays)[:5])}); latents are one array")
+    latents = next(iter(arrays.values()))
+    if latents.shape == (config.num_ws, config.w_dim) or latents.ndim == 1:
+        latents = latents[None]
+    row = (config.num_ws, config.w_dim)
+    if latents.shape[1:] not in (row, row[1:]) or latents.dtype.kind != "f":
+        raise ValueError(
+            f"{path}: latents of shape {latents.shape}, {latents.dtype}; this generator takes floats "
+            f"(N, {row[0]}, {row[1]}) for W+ or (N, {row[1]}) for W"
+        )
+    for begin in range(0, len(latents), 1024):
+        if not np.isfinite(latents[begin : begin + 1024].astype(np.float32)).all():
+            raise ValueError(f"{path}: holds values that are not finite float32 numbers")
+    if not len(latents):
+        raise ValueError(f"{path}: holds no latents")
+
+    def latent(position: int) -> np.ndarray:
+        code = np.asarray(latents[position], np.float32)
+        return np.broadcast_to(code, row)
+
+    numbers = range(len(latents))
+    return Codes([f"code{number:04d}" for number in numbers], numbers, latent)

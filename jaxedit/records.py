@@ -1,0 +1,82 @@
+"""What a directory of pictures remembers: the settings it was made with, so that those of others never mix."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxedit.options import Drawing, Generate
+
+
+def existing(command: Drawing, names: Sequence[str]) -> set[str]:
+    """Names of all files in the output directory; any of this run's pictures are an error unless allowed."""
+    output = command.output
+    if not output.exists():
+        return set()
+    if not output.is_dir():
+        raise NotADirectoryError(f"{output}: not a directory")
+    present = {entry.name for entry in os.scandir(output)}
+    found = [name for name in names if name in present]
+    found += ["grid.png"] if command.grid and "grid.png" in present else []
+    if found and command.existing == "error":
+        others = f" and {len(found) - 1} more exist" if len(found) > 1 else " exists"
+        raise FileExistsError(f"{output / found[0]}{others} already; --existing skip or --existing overwrite goes on")
+    return present
+
+
+def check_record(command: Drawing, settings: dict[str, Any], names: Sequence[str], present: set[str]) -> str:
+    """Name of the file that keeps a run's settings: pictures of different settings never share a directory.
+
+    An earlier run into the directory must have had the same settings, unless all its pictures are overwritten.
+    """
+    name = f"{type(command).__name__.lower()}.json"
+    path = command.output / name
+    if command.existing == "overwrite":
+        different = _different(path, settings) if name in present else ["settings"]
+        pattern = re.compile(r"seed\d{4,}\.png" if isinstance(command, Generate) else r"(seed|code)\d{4,}_.+\.png")
+        others = sorted(found for found in present - set(names) if pattern.fullmatch(found))
+        if different and others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise ValueError(
+                f"{command.output}: {others[0]}{more} would stay, made with another {different[0]}; remove them or "
+                "choose another --output"
+            )
+        return name
+    if name not in present:
+        return name
+    different = _different(path, settings)
+    if different == ["record"]:
+        raise ValueError(f"{path}: not the record of an earlier run")
+    if different:
+        raise ValueError(
+            f"{command.output}: holds pictures made with another {different[0]}; choose another --output, or "
+            "--existing overwrite"
+        )
+    return name
+
+
+def _different(path: Path, settings: dict[str, Any]) -> list[str]:
+    """The settings in which a record differs; ["record"] if it is none."""
+    try:
+        earlier = json.loads(path.read_text())
+        return [key for key, value in settings.items() if earlier[key] != value]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ["record"]
+
+
+def digest(array: np.ndarray, *fields: Any) -> str:
+    """A number that stands for an array and what belongs to it."""
+    return hashlib.sha256(array.tobytes() + repr(fields).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,135 @@
+"""`jaxedit intervene`: Style Intervention from the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxedit import Direction, cli, images, save_direction
+from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, config: StyleGAN2Config, generator: StyleGAN2Generator) -> Path:
+    """A Z direction, a normal in S, and a mask, for the tiny generator."""
+    random = np.random.default_rng(0)
+    widths = {"z": config.z_dim, "s": sum(layer.width for layer in config.style_layers)}
+    for space, width in widths.items():
+        vector = random.standard_normal(width).astype(np.float32)
+        made: Any = space
+        direction = Direction(name=space, space=made, vector=vector, source=generator.fingerprint)
+        save_direction(tmp_path / f"{space}.safetensors", direction)
+    mask = np.zeros((32, 32, 3), np.uint8)
+    mask[8:24, 8:24] = 255
+    images.save_png(tmp_path / "mask.png", mask)
+    return tmp_path
+
+
+def intervene(*arguments: object) -> int:
+    return cli.main(["intervene", *map(str, arguments)])
+
+
+def options(inputs: Path) -> tuple[object, ...]:
+    directions = ("--direction", inputs / "z.safetensors", "--normal", inputs / "s.safetensors", "--strength", "0.5")
+    return (*directions, "--mask", inputs / "mask.png", "--max-steps", "3", "--mode", "joint")
+
+
+def test_pictures_change_less_outside_the_mask(inputs: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]):
+    """Protects: files, the record with its numbers, resuming, and the batch that is filled up with copies."""
+    output = inputs / "out"
+    command = (checkpoint, "--seeds", "0-2", *options(inputs), "--output", output, "--batch-size", "2", "--grid")
+    assert intervene(*command) == 0
+    names = [f"seed{seed:04d}_z+0.5.png" for seed in range(3)]
+    assert sorted(path.name for path in output.iterdir()) == sorted([*names, "grid.png", "intervene.json"])
+    record = json.loads((output / "intervene.json").read_text())
+    assert list(record["pictures"]) == names and record["mode"] == "joint"
+    for row in record["pictures"].values():
+        assert 0 < row["outside_mse"] < row["outside_mse_plain"] and 1 <= row["steps"][0] <= 3
+    assert images.read_png(output / "grid.png").shape == (96, 96, 3)
+    assert "3 pictures written" in capsys.readouterr().out
+
+    kept = (output / names[0]).read_bytes()
+    (output / names[2]).unlink()
+    assert intervene(*command) == 1 and "exist already" in capsys.readouterr().err
+    assert intervene(*command, "--existing", "skip") == 0
+    assert "1 pictures written, 2 kept" in capsys.readouterr().out
+    assert (output / names[0]).read_bytes() == kept and (output / names[2]).exists()
+    assert json.loads((output / "intervene.json").read_text())["pictures"].keys() == set(names)
+    assert intervene(*command, "--existing", "skip", "--learning-rate", "0.2") == 1
+    assert "another learning_rate" in capsys.readouterr().err
+
+
+def test_latents_and_masks_of_their_own(inputs: Path, checkpoint: Path, config: StyleGAN2Config):
+    """Protects: W+ codes with W directions, one mask per picture, and a negative strength."""
+    random = np.random.default_rng(1)
+    np.save(inputs / "codes.npy", random.standard_normal((2, config.num_ws, config.w_dim)).astype(np.float32))
+    vector = random.standard_normal(config.w_dim).astype(np.float32)
+    save_direction(inputs / "w.safetensors", Direction(name="w", space="w", vector=vector))
+    (inputs / "masks").mkdir()
+    for index, value in enumerate((0, 255)):
+        images.save_png(inputs / "masks" / f"code{index:04d}.png", np.full((32, 32, 3), value, np.uint8))
+    arguments = ("--latents", inputs / "codes.npy", *options(inputs), "--output", inputs / "out")
+    changed = ("--direction", inputs / "w.safetensors", "--mask", inputs / "masks", "--strength", "-0.5")
+    assert intervene(checkpoint, *arguments, *changed) == 0
+    pictures = json.loads((inputs / "out" / "intervene.json").read_text())["pictures"]
+    assert pictures["code0000_w-0.5.png"]["outside_mse"] > 0 and pictures["code0001_w-0.5.png"]["outside_mse"] == 0
+
+
+def test_built_in_attributes(tmp_path: Path):
+    """Protects: `--attribute` alone, with the package's directions, parser and regions: much less changes outside."""
+    arguments = ("--attribute", "eyeglasses", "--seeds", "0-1", "--mode", "joint", "--max-steps", "8")
+    assert intervene("avatars", *arguments, "--output", tmp_path / "out") == 0
+    record = json.loads((tmp_path / "out" / "intervene.json").read_text())
+    assert record["region"] == ["l_eye", "r_eye"]
+    for row in record["pictures"].values():
+        assert row["outside_mse"] < 0.5 * row["outside_mse_plain"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("--attribute", "smile"), "--attribute is for the built-in generator"),
+        (("--normal", "z.safetensors"), "--normal takes one in s"),
+        (("--strength", "0"), "--strength takes a number other than 0"),
+        (("--max-steps", "0"), "--max-steps is 0"),
+        (("--region", "beak"), "give either --mask or --region"),
+        (("--dilation", "0"), "--dilation is 0"),
+        (("--mask", "small.png"), "4 x 4 pixels; the images have 32 x 32"),
+        (("--mask", "nowhere.png"), "nowhere.png"),
+        (("--noise-mode", "random"), "--noise-mode const or none"),
+        (("--latents", "codes.npy"), "give either --seeds or --latents"),
+    ],
+)
+def test_mistakes_are_one_line(
+    inputs: Path,
+    checkpoint: Path,
+    change: tuple[str, str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Protects: what was wrong, before anything is compiled or written."""
+    monkeypatch.chdir(inputs)
+    images.save_png(Path("small.png"), np.zeros((4, 4, 3), np.uint8))
+    assert intervene(checkpoint, "--seeds", "0", *options(inputs), "--output", "out", *change) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error, error
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("avatars", "--attribute", "wings"), "--attribute wings: there are gender, age"),
+        (("avatars", "--attribute", "smile", "--region", "beak"), "no region 'beak'"),
+        (("avatars",), "give --attribute"),
+    ],
+)
+def test_mistakes_with_the_built_in_generator(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Protects: the lists of what there is."""
+    assert intervene(*arguments, "--seeds", "0", "--output", tmp_path / "out") == 1
+    assert message in capsys.readouterr().err
