@@ -1,6 +1,8 @@
-"""Latency of StyleGAN2 synthesis: forward, forward + gradient to the styles, and gradient steps inside `lax.scan`.
+"""Latency of StyleGAN2 synthesis: forward, forward + gradient to the styles, and gradient steps inside `lax.scan`; or
+of an editing method (`benchmarks.latency_style_intervention`).
 
     python -m benchmarks.latency --resolutions 256 1024
+    python -m benchmarks.latency --method style_intervention --resolutions 1024
     python -m benchmarks.latency --resolutions 1024 --peer-ada ~/stylegan2-ada-pytorch --peer-python ~/torch/bin/python
 
 Random weights of the official architecture (config-f), noise from the stored maps, float images left on the device,
@@ -10,6 +12,7 @@ mapping network not included. Every call is blocked on and sees other styles tha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -24,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks import floors, measure
+from benchmarks import floors, latency_style_intervention, measure
 from benchmarks.peers.ada import VARIANTS, AdaPeer
 from jaxedit import stylegan2
 from jaxedit.memory import keep_freed_memory
@@ -37,8 +40,10 @@ INPUTS = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Measure the latency of StyleGAN2 synthesis."""
+    """Measure the latency of StyleGAN2 synthesis or of an editing method."""
 
+    method: Literal["synthesis", "style_intervention"] = "synthesis"
+    """What to measure; --precisions and --tasks are for synthesis."""
     resolutions: tuple[int, ...] = (256, 1024)
     """Output sizes in pixels."""
     batches: tuple[int, ...] = (1,)
@@ -168,7 +173,7 @@ def run(options: Options) -> dict[str, Any]:
     """All combinations of the options."""
     kept = options.allocator == "keep" and keep_freed_memory()  # before JAX starts its threads
     result: dict[str, Any] = {
-        "benchmark": "latency",
+        "benchmark": "latency" if options.method == "synthesis" else f"latency-{options.method}",
         "environment": measure.environment() | {"freed_memory_kept": kept},
         "rows": [],
     }
@@ -179,33 +184,46 @@ def run(options: Options) -> dict[str, Any]:
     for resolution in options.resolutions:
         config = stylegan2.StyleGAN2Config(resolution=resolution, channel_base=options.channel_base)
         params = jax.jit(partial(stylegan2.init, config=config))(jax.random.key(0))
-        peers = {}
-        if options.peer_ada:
-            host = jax.tree.map(np.asarray, params)
-            peers = {
-                f"ada {name}": AdaPeer(options.peer_ada, options.peer_python, name, host, config) for name in VARIANTS
-            }
-        for batch in options.batches:
-            inputs = Inputs(params, config, batch)
-            for precision in options.precisions:
-                dtype = "bfloat16" if precision == "bfloat16" else "float32"
-                floor = floors.floor_seconds(config, batch, ceilings[dtype], jnp.dtype(dtype).itemsize)
-                for task in options.tasks:
-                    work = {"forward": 1, "gradient": 2, "loop": 2 * LOOP_LENGTH}[task]
-                    with jax.default_matmul_precision("highest" if precision == "highest" else None):
-                        row = benchmark(
-                            task, inputs, params, peers, options.repeats, config=config, compute_dtype=jnp.dtype(dtype)
-                        )
-                    median = row["steady"]["jaxedit"]["median"]
-                    row = {"resolution": resolution, "batch": batch, "precision": precision, "task": task} | row
-                    row["images_per_second"] = batch * (LOOP_LENGTH if task == "loop" else 1) / median
-                    row["gflop_per_second"] = work * batch * floors.operations(config) / median / 1e9
-                    row["percent_of_floor"] = 100.0 * work * floor / median
-                    result["rows"].append(row)
-                    print(describe(row), flush=True)
-        for peer in peers.values():
-            peer.close()
+        with contextlib.ExitStack() as stack:
+            peers = {}
+            if options.peer_ada:
+                host = jax.tree.map(np.asarray, params)
+                for name in VARIANTS:
+                    peer = AdaPeer(options.peer_ada, options.peer_python, name, host, config)
+                    peers[f"ada {name}"] = stack.enter_context(contextlib.closing(peer))
+            if options.method == "style_intervention":
+                generator = stylegan2.StyleGAN2Generator(params, config)
+                found = latency_style_intervention.benchmark(generator, options.batches, options.repeats, peers)
+                result["rows"].append({"resolution": resolution, **found})
+            else:
+                result["rows"] += synthesis(params, config, options, peers, ceilings)
     return result
+
+
+def synthesis(
+    params: Any, config: Any, options: Options, peers: dict[str, AdaPeer], ceilings: dict[str, tuple[float, float]]
+) -> list[dict[str, Any]]:
+    """All batches, precisions and tasks on one network."""
+    rows = []
+    for batch in options.batches:
+        inputs = Inputs(params, config, batch)
+        for precision in options.precisions:
+            dtype = "bfloat16" if precision == "bfloat16" else "float32"
+            floor = floors.floor_seconds(config, batch, ceilings[dtype], jnp.dtype(dtype).itemsize)
+            for task in options.tasks:
+                work = {"forward": 1, "gradient": 2, "loop": 2 * LOOP_LENGTH}[task]
+                with jax.default_matmul_precision("highest" if precision == "highest" else None):
+                    row = benchmark(
+                        task, inputs, params, peers, options.repeats, config=config, compute_dtype=jnp.dtype(dtype)
+                    )
+                median = row["steady"]["jaxedit"]["median"]
+                row = {"resolution": config.resolution, "batch": batch, "precision": precision, "task": task} | row
+                row["images_per_second"] = batch * (LOOP_LENGTH if task == "loop" else 1) / median
+                row["gflop_per_second"] = work * batch * floors.operations(config) / median / 1e9
+                row["percent_of_floor"] = 100.0 * work * floor / median
+                rows.append(row)
+                print(describe(row), flush=True)
+    return rows
 
 
 def _check(options: Options) -> None:
@@ -226,7 +244,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     path = (
         options.output
-        / f"latency-{result['environment']['device'].split(':')[0]}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+        / f"{result['benchmark']}-{result['environment']['device'].split(':')[0]}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     )
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(path)

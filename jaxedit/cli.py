@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on, generate and edit with --existing skip")
+        return _fail("interrupted; the same command goes on, generate, edit and intervene with --existing skip")
     except (ValueError, OSError) as error:
         if _TRACEBACK in os.environ:
             raise

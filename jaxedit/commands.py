@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,14 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-import jaxedit
 from jaxedit import batch, checkpoints, demo, images, inspection
-from jaxedit.atomic import replacing
 from jaxedit.codes import MAX_PICTURES, Codes, file_codes, parse_seeds, seed_codes
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.options import Command, Demo, Drawing, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
-from jaxedit.records import check_record, digest, existing, file_digest
+from jaxedit.records import (
+    check_latent_options,
+    check_record,
+    digest,
+    drawing_settings,
+    existing,
+    file_digest,
+    write_record,
+)
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
 MAX_GRID = 1024
@@ -159,11 +164,8 @@ def _draw(
     edits: tuple[tuple[Direction, float], ...] = (),
 ) -> None:
     """Draws pictures to files: everything that can be checked is checked before anything is compiled."""
+    check_latent_options(command, generator, from_seeds=from_seeds)
     label = _class_vector(command, generator, from_seeds)
-    if not math.isfinite(command.truncation_psi):
-        raise ValueError("--truncation-psi takes a finite number")
-    if not 0 <= (command.truncation_cutoff or 0) <= generator.config.num_ws:
-        raise ValueError(f"--truncation-cutoff takes a number of rows of W+, 0 to {generator.config.num_ws}")
     rows = math.ceil(len(pictures) / columns)
     if command.grid and max(rows, columns) > MAX_GRID:
         raise ValueError(f"--grid: a sheet of {columns} x {rows} pictures is too large (at most {MAX_GRID} a side)")
@@ -171,14 +173,7 @@ def _draw(
     present = existing(command, names)
     todo = [picture for picture in pictures if command.existing != "skip" or picture.name not in present]
     size = batch.choose_batch_size(len(todo), command.batch_size)
-    settings = settings | {
-        "checkpoint": generator.fingerprint or str(command.checkpoint.resolve()),
-        "truncation_psi": command.truncation_psi,
-        "truncation_cutoff": command.truncation_cutoff,
-        "noise_mode": command.noise_mode,
-        "class": command.label,
-        "compute_dtype": command.compute_dtype,
-    }
+    settings = settings | drawing_settings(command, generator)
     record = check_record(command, settings, names, present)
     output = command.output
     output.mkdir(parents=True, exist_ok=True)
@@ -198,8 +193,7 @@ def _draw(
                 for picture in todo:
                     if picture.name in present:
                         (output / picture.name).unlink()
-                with replacing(output / record) as partial:
-                    partial.write_text(json.dumps({"jaxedit": jaxedit.__version__, **settings}, indent=2) + "\n")
+                write_record(output / record, settings)
             writer.write(output / todo[index].name, image)
     if command.grid:
         tiles = (images.read_png(output / picture.name) for picture in pictures)
@@ -242,9 +236,6 @@ def _samples(codes: Codes, pictures: Iterable[Picture]) -> Iterator[dict[str, An
 def _class_vector(command: Drawing, generator: StyleGAN2Generator, from_seeds: bool) -> np.ndarray | None:
     classes = generator.config.c_dim
     if not from_seeds:
-        given = (command.label is not None) or command.truncation_psi != 1.0 or command.truncation_cutoff is not None
-        if given:
-            raise ValueError("--class and --truncation-* act in the mapping network: use them with --seeds")
         return None
     if not classes and command.label is not None:
         raise ValueError("--class: this network has no classes")

@@ -23,7 +23,8 @@ def loop_compacted(
     """Steps the samples of a batch until none is active.
 
     The batch shrinks to the next power of two (but not below `smallest`) that holds the active samples, so `step` is
-    called with, and compiled for, a few sizes only. It is filled up with copies of active samples, which are dropped.
+    called with, and everything compiled for, a few sizes only. It is filled up with copies of active samples, which are
+    dropped.
 
     Args:
         step: Advances the samples of a batch by one step, compiled by the caller. It leaves those that are not active
@@ -36,24 +37,28 @@ def loop_compacted(
     Returns:
         `moving` of every sample after its last step, in their order.
     """
-    rows = np.arange(len(jax.tree.leaves(moving)[0]))  # the sample in each row; of copies, the one copied
-    done: list[tuple[np.ndarray, Any]] = []
+    count = len(jax.tree.leaves(moving)[0])
+    rows = np.arange(count)  # the sample in each row; for copies `count`, which is nowhere
+    result = moving
     going = np.asarray(active(moving))
     while going.any():
         alive = np.flatnonzero(going)
         size = max(smallest, 1 << (len(alive) - 1).bit_length())
         if size < len(rows):
-            ended = np.flatnonzero(~going & (rows >= 0))
-            done.append((rows[ended], _take(moving, ended)))
+            result = _put(result, rows, moving)
             chosen = np.resize(alive, size)
             kept, moving = _take((kept, moving), chosen)
-            rows = np.where(np.arange(size) < len(alive), rows[chosen], -1)
+            rows = np.where(np.arange(size) < len(alive), rows[chosen], count)
         moving = step(kept, moving)
-        going = np.asarray(active(moving)) & (rows >= 0)
-    done.append((rows[rows >= 0], _take(moving, np.flatnonzero(rows >= 0))))
-    order = np.argsort(np.concatenate([part for part, _ in done]), kind="stable")
-    return jax.tree.map(lambda *leaves: jax.numpy.concatenate(leaves)[order], *(part for _, part in done))
+        going = np.asarray(active(moving)) & (rows < count)
+    return _put(result, rows, moving)
 
 
-def _take(tree: Any, rows: np.ndarray) -> Any:
+@jax.jit
+def _take(tree: Any, rows: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[rows], tree)
+
+
+@jax.jit
+def _put(tree: Any, rows: Any, parts: Any) -> Any:
+    return jax.tree.map(lambda leaf, part: leaf.at[rows].set(part, mode="drop"), tree, parts)

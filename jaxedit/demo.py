@@ -74,7 +74,7 @@ def _intervened(generator: StyleGAN2Generator, latents: jax.Array, originals: ja
     classes = [regions.classes_of(name) for name in ATTRIBUTES]
 
     def masks(image: jax.Array) -> jax.Array:
-        parsing = jnp.argmax(parser.segment(image), axis=-1)
+        parsing = parser.parse(image)
         return jnp.stack([regions.dilate(regions.mask_of(parsing, names)) for names in classes])
 
     def pose(z: jax.Array, mask: jax.Array, sign: jax.Array, direction: jax.Array, normal: jax.Array) -> Problem:

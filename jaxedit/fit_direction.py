@@ -13,7 +13,7 @@ from jaxedit import checkpoints
 from jaxedit.directions import files, svm
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.options import FitDirection, Space
-from jaxedit.spaces import join_styles
+from jaxedit.spaces import Direction, join_styles
 
 _LATENTS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 _LABELS = ("labels.npy", "labels.txt", "labels.csv")
@@ -32,10 +32,21 @@ def run(command: FitDirection, read_arrays: files.Reader) -> None:
         OSError: A file cannot be read or written.
     """
     _check(command)
-    names, latents = _read_latents(command.latents, read_arrays)
+    held = command.latents_space or command.space
+    names, latents = _read_latents(command.latents, read_arrays, axes=3 if held == "w_plus" else 2)
     labels = _read_labels(_label_file(command), names, len(latents))
     generator = None if command.checkpoint is None else checkpoints.load(command.checkpoint)
-    latents = _in_space(latents, command.latents_space or command.space, command.space, generator, command.latents)
+    latents = _in_space(latents, held, command.space, generator, command.latents)
+    if generator is not None:
+        example = Direction(name=command.output.stem, space=command.space, vector=latents[0])
+        files.check_direction(example, generator, where=str(command.latents))
+    conditions = [
+        files.load_direction(path, generator=generator, space=command.space, read=read_arrays)
+        for path in command.condition
+    ]
+    for path, condition in zip(command.condition, conditions, strict=True):
+        if np.shape(condition.vector) != latents.shape[1:]:
+            raise ValueError(f"{path}: a direction of shape {np.shape(condition.vector)}; latents {latents.shape[1:]}")
     if command.fraction is not None:
         chosen, labels = svm.select_extremes(labels, fraction=command.fraction)
         latents = latents[chosen]
@@ -50,11 +61,8 @@ def run(command: FitDirection, read_arrays: files.Reader) -> None:
         source="" if generator is None else generator.fingerprint,
     )
     direction = boundary.direction
-    others = [files.load_direction(path, generator=generator, read=read_arrays) for path in command.condition]
-    if others:
-        direction = svm.condition(direction, others)
-    if generator is not None:
-        files.check_direction(direction, generator, where=str(command.latents))
+    if conditions:
+        direction = svm.condition(direction, conditions)
     command.output.parent.mkdir(parents=True, exist_ok=True)
     files.save_direction(command.output, direction)
     zeros = f", {np.mean(np.asarray(direction.vector) == 0):.1%} zeros" if command.space == "s" else ""
@@ -75,7 +83,7 @@ def _check(command: FitDirection) -> None:
         raise ValueError(f"--checkpoint is needed to take latents from {command.latents_space} to {command.space}")
 
 
-def _read_latents(path: Path, read_arrays: files.Reader) -> tuple[list[str], np.ndarray]:
+def _read_latents(path: Path, read_arrays: files.Reader, *, axes: int) -> tuple[list[str], np.ndarray]:
     """The latents of a file, or of all array files of a folder in the order of their names; and one name for each."""
     found = [path]
     if path.is_dir():
@@ -90,7 +98,9 @@ def _read_latents(path: Path, read_arrays: files.Reader) -> tuple[list[str], np.
         array = np.asarray(next(iter(arrays.values())))
         if array.dtype.kind != "f":
             raise ValueError(f"{file}: latents are {array.dtype}; they are floats")
-        array = array[None] if array.ndim == 1 else array
+        array = array[None] if array.ndim == axes - 1 else array
+        if array.ndim != axes:
+            raise ValueError(f"{file}: latents of shape {array.shape}; {axes} axes would be right, or one less for one")
         if parts and array.shape[1:] != parts[0].shape[1:]:
             raise ValueError(f"{file}: latents of shape {array.shape[1:]}, those before are {parts[0].shape[1:]}")
         names += [file.stem] * len(array)
@@ -114,9 +124,9 @@ def _read_labels(path: Path, names: list[str], count: int) -> np.ndarray:
     if path.suffix == ".npy":
         labels = np.asarray(files.read_arrays(path)[""]).reshape(-1)
     else:
-        rows = [re.split(r"[\s,;]+", line.strip()) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        widths = {len(row) for row in rows}
         try:
+            rows = [re.split(r"[\s,;]+", line.strip()) for line in path.read_text("utf-8").splitlines() if line.strip()]
+            widths = {len(row) for row in rows}
             if widths == {2}:
                 table = {Path(name).stem: float(value) for name, value in rows}
                 missing = [name for name in names if name not in table]

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
-import jaxedit
 from jaxedit import batch, checkpoints, images, metrics, regions
 from jaxedit.atomic import replacing
-from jaxedit.codes import file_codes, parse_seeds, seed_codes
+from jaxedit.codes import Codes, file_codes, parse_seeds, seed_codes
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
 from jaxedit.networks.bisenet import FaceParser
 from jaxedit.options import Intervene
-from jaxedit.records import check_record, digest, existing, file_digest
-from jaxedit.spaces import Direction, edited_styles, split_styles
+from jaxedit.records import (
+    check_latent_options,
+    check_record,
+    digest,
+    drawing_settings,
+    existing,
+    file_digest,
+    write_record,
+)
+from jaxedit.spaces import Direction, displacement, edited_styles
 from jaxedit.staged import StagedStyleGAN2
+
+_MAX_GRID = 256
+_MEASUREMENTS = "intervene.jsonl"
+_MEASURED = ("outside_mse", "outside_mse_plain", "steps")
 
 
 class Edit(NamedTuple):
@@ -64,6 +77,7 @@ def run(command: Intervene, read_arrays: files.Reader) -> None:
     config = _config(command)
     generator = checkpoints.load(command.checkpoint)
     edit, region = _edit(command, generator, read_arrays), _region(command)
+    check_latent_options(command, generator, from_seeds=command.latents is None)
     if command.latents is not None:
         codes = file_codes(command.latents, generator, read_arrays)
     else:
@@ -71,56 +85,80 @@ def run(command: Intervene, read_arrays: files.Reader) -> None:
     names = [f"{name}_{edit.name}{edit.strength:+g}.png" for name in codes.names]
     present = existing(command, names)
     todo = [index for index, name in enumerate(names) if command.existing != "skip" or name not in present]
+    if command.grid and len(todo) > _MAX_GRID:
+        raise ValueError(f"--grid: {len(todo)} pictures are too many for a sheet (at most {_MAX_GRID})")
+    masks = _mask_files(region, [codes.names[index] for index in todo], generator)
     settings = _settings(command, generator, edit, region)
     record = check_record(command, settings, names, present)
-    masks = {index: _read_mask(region, codes.names[index], generator) for index in todo} if region.masks else {}
-
-    synthesis = StagedStyleGAN2(
-        generator,
-        joint=command.mode == "joint",
-        noise=command.noise_mode,
-        compute_dtype=jnp.dtype(command.compute_dtype),
-    )
-    pose = functools.partial(_pose, truncation_psi=command.truncation_psi, truncation_cutoff=command.truncation_cutoff)
-    compiled = jax.jit(jax.vmap(functools.partial(pose, region=region, edit=edit), in_axes=(None, 0, 0)))
-    size = batch.choose_batch_size(len(todo), command.batch_size, devices=jax.local_devices()[:1])
     command.output.mkdir(parents=True, exist_ok=True)
-    report = _kept_report(command.output / record, len(names) - len(todo))
-    tiles: list[np.ndarray] = []
-    with tqdm(total=len(todo), unit="picture", disable=None) as progress:
-        for part in _parts(todo, size):
-            latents = np.stack([codes.latent(index) for index in part])
-            given = np.stack([masks[index] for index in part]) if masks else np.zeros((size, 1, 1), bool)
-            problems = compiled(synthesis, latents, given)
-            state = style_intervention.run_batch(synthesis, problems, config=config, smallest=_smallest(size))
-            drawn = jax.tree.map(np.asarray, _draw(synthesis, problems, state.coefficients))
-            for row, index in enumerate(dict.fromkeys(part)):
-                report[names[index]] = {
-                    "outside_mse": float(drawn["outside_intervened"][row]),
-                    "outside_mse_plain": float(drawn["outside_plain"][row]),
-                    "steps": np.asarray(state.steps[row]).tolist(),
-                }
-            if part[0] == todo[0]:
+    with _Measurements(command.output / _MEASUREMENTS, present - {names[index] for index in todo}) as measurements:
+        tiles: list[np.ndarray] = []
+        for first, part, drawn in _edited(command, generator, edit, region, config, codes, todo, masks):
+            if first:
                 # Whatever stops the run from here on, every picture in the directory is of the recorded settings.
                 for index in todo:
                     (command.output / names[index]).unlink(missing_ok=True)
-            _write_record(command.output / record, settings, report)
-            for row, index in enumerate(dict.fromkeys(part)):
+                write_record(command.output / record, settings)
+                measurements.start()
+            for row, index in enumerate(part):
                 images.save_png(command.output / names[index], drawn["intervened"][row])
+                measurements.add(names[index], {key: drawn[key][row].tolist() for key in _MEASURED})
                 tiles += [drawn[kind][row] for kind in ("original", "plain", "intervened")] if command.grid else []
-                progress.update()
     if tiles:
         images.save_png(command.output / "grid.png", images.image_grid(tiles, columns=3, rows=len(tiles) // 3))
-    plain, now = (np.mean([row[key] for row in report.values()]) for key in ("outside_mse_plain", "outside_mse"))
-    print(f"mean squared change outside the region: {plain:.5f} for the plain edit, {now:.5f} now")
+    rows = [measurements.rows[name] for name in names if name in measurements.rows]
+    if rows:
+        plain, now = (np.mean([row[key] for row in rows]) for key in ("outside_mse_plain", "outside_mse"))
+        print(f"mean squared change outside the region: {plain:.5f} for the plain edit, {now:.5f} now")
     kept = len(names) - len(todo)
     print(f"{command.output}: {len(todo)} pictures written" + (f", {kept} kept" if kept else ""))
 
 
+def _edited(
+    command: Intervene,
+    generator: StyleGAN2Generator,
+    edit: Edit,
+    region: Region,
+    config: InterventionConfig,
+    codes: Codes,
+    todo: Sequence[int],
+    masks: dict[str, Path],
+) -> Iterator[tuple[bool, list[int], dict[str, np.ndarray]]]:
+    """Batches: whether it is the first, the pictures' numbers, and for each what `_draw` gives and its steps."""
+    synthesis = StagedStyleGAN2(
+        generator,
+        joint=command.mode == "joint",
+        noise=command.noise_mode,  # pyright: ignore[reportArgumentType]
+        compute_dtype=jnp.dtype(command.compute_dtype),
+    )
+    pose = functools.partial(
+        _pose,
+        edit=edit,
+        region=region._replace(parser=None),
+        truncation_psi=command.truncation_psi,
+        truncation_cutoff=command.truncation_cutoff,
+    )
+    compiled = jax.jit(jax.vmap(pose, in_axes=(None, None, 0, 0)))
+    size = batch.choose_batch_size(len(todo), command.batch_size, devices=jax.local_devices()[:1])
+    read = functools.lru_cache(maxsize=1)(read_mask)
+    with tqdm(total=len(todo), unit="picture", disable=None) as progress:
+        for start in range(0, len(todo), size):
+            part = list(todo[start : start + size])
+            filled = part + part[-1:] * (size - len(part))
+            latents = np.stack([codes.latent(index) for index in filled])
+            given = [read(masks[codes.names[index]]) if masks else np.zeros((1, 1), bool) for index in filled]
+            problems = compiled(synthesis, region.parser, latents, np.stack(given))
+            state = style_intervention.run_batch(synthesis, problems, config=config, smallest=_smallest(size))
+            drawn = jax.tree.map(np.asarray, _draw(synthesis, problems, state.coefficients))
+            yield not start, part, drawn | {"steps": np.asarray(state.steps)}
+            progress.update(len(part))
+
+
 def _config(command: Intervene) -> InterventionConfig:
-    numbers = (command.strength, command.attribute_weight, command.learning_rate, command.truncation_psi)
-    if not np.isfinite(numbers).all() or not command.strength:
-        raise ValueError("--strength takes a number other than 0; --attribute-weight and --learning-rate finite ones")
+    if not math.isfinite(command.strength) or not command.strength:
+        raise ValueError("--strength takes a number other than 0")
+    if not 0 <= command.attribute_weight < math.inf or not 0 < command.learning_rate < math.inf:
+        raise ValueError("--attribute-weight takes a number from 0 on, --learning-rate one above 0")
     if command.max_steps < 1:
         raise ValueError(f"--max-steps is {command.max_steps}; 1 or more would be right")
     if command.noise_mode == "random" or command.label is not None:
@@ -146,10 +184,8 @@ def _edit(command: Intervene, generator: StyleGAN2Generator, read_arrays: files.
         return Edit(direction, load_directions(space="s")[index], command.strength, command.attribute)
     if command.direction is None or command.normal is None:
         raise ValueError("give --attribute (built-in generator), or --direction and --normal")
-    direction, normal = (
-        files.load_direction(path, generator=generator, read=read_arrays)
-        for path in (command.direction, command.normal)
-    )
+    direction = files.load_direction(command.direction, generator=generator, space=command.space, read=read_arrays)
+    normal = files.load_direction(command.normal, generator=generator, read=read_arrays)
     if normal.space != "s":
         raise ValueError(f"{command.normal}: a direction in {normal.space}; --normal takes one in s")
     if direction.space == "z" and command.latents is not None:
@@ -178,18 +214,30 @@ def _region(command: Intervene) -> Region:
     return Region(parser, classes, None, command.dilation)
 
 
-def _read_mask(region: Region, name: str, generator: StyleGAN2Generator) -> np.ndarray:
-    assert region.masks is not None
-    path = region.masks / f"{name}.png" if region.masks.is_dir() else region.masks
-    pixels = images.read_png(path)
-    side = generator.config.resolution
-    if pixels.shape[:2] != (side, side):
-        raise ValueError(f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels; the images have {side} x {side}")
-    return pixels.mean(axis=-1) > 127 if pixels.ndim == 3 else pixels > 127
+def _mask_files(region: Region, names: Sequence[str], generator: StyleGAN2Generator) -> dict[str, Path]:
+    """The mask of each picture, all of them there and of the right size; none for a parser."""
+    if region.masks is None:
+        return {}
+    folder, side = region.masks.is_dir(), generator.config.resolution
+    found = {name: region.masks / f"{name}.png" if folder else region.masks for name in names}
+    for path in dict.fromkeys(found.values()):
+        with Image.open(path) as picture:
+            if picture.size != (side, side):
+                raise ValueError(f"{path}: {picture.width} x {picture.height} pixels; the images have {side} x {side}")
+            if picture.mode.startswith(("I", "F")):
+                raise ValueError(f"{path}: a mask has 8 bits or less per channel")
+    return found
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """White pixels of a picture of any kind."""
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("L")) > 127
 
 
 def _pose(
     synthesis: StagedStyleGAN2,
+    parser: FaceParser | None,
     latent: jax.Array,
     given: jax.Array,
     *,
@@ -202,11 +250,12 @@ def _pose(
     truncation = {"truncation_psi": truncation_psi, "truncation_cutoff": truncation_cutoff}
     styles = edited_styles(generator, latent, **truncation)
     edited = edited_styles(generator, latent, [(edit.direction, edit.strength)], **truncation)
-    normal = split_styles(math.copysign(1.0, edit.strength) * jnp.asarray(edit.normal.vector), config=generator.config)
+    sign = math.copysign(1.0, edit.strength)
+    normal = tuple(sign * part for part in displacement(edit.normal, config=generator.config))
     mask = given
-    if region.parser is not None:
+    if parser is not None:
         image = generator.synthesize(styles, noise=synthesis.noise, compute_dtype=synthesis.compute_dtype)
-        mask = _parsed(region.parser, region.classes, image)
+        mask = _parsed(parser, region.classes, image)
     return style_intervention.pose(synthesis, styles, edited, normal, regions.dilate(mask, size=region.dilation))
 
 
@@ -214,7 +263,7 @@ def _parsed(parser: FaceParser, classes: Sequence[str], image: jax.Array) -> jax
     """The mask of parsing classes; the parser sees the image in the size that it was trained for."""
     side = parser.config.resolution
     seen = image if image.shape[0] == side else jax.image.resize(image, (side, side, 3), "linear")
-    mask = regions.mask_of(jnp.argmax(parser.segment(seen), axis=-1), classes)
+    mask = regions.mask_of(parser.parse(seen), classes)
     return mask if seen is image else jax.image.resize(mask, image.shape[:2], "nearest")
 
 
@@ -229,8 +278,8 @@ def _draw(synthesis: StagedStyleGAN2, problems: Problem, coefficients: Any) -> d
             codes = style_intervention.edited_codes(problem, chosen)
             drawn[kind] = synthesis.render(synthesis.prepare(synthesis.start(), codes, 0), codes, 0)
         outside = {
-            f"outside_{kind}": metrics.masked_mse(problem.image, drawn[kind], problem.outside > 0)
-            for kind in ("plain", "intervened")
+            name: metrics.masked_mse(problem.image, drawn[kind], problem.outside > 0)
+            for name, kind in (("outside_mse", "intervened"), ("outside_mse_plain", "plain"))
         }
         return {kind: images.to_uint8(image) for kind, image in drawn.items()} | outside
 
@@ -238,31 +287,23 @@ def _draw(synthesis: StagedStyleGAN2, problems: Problem, coefficients: Any) -> d
 
 
 def _settings(command: Intervene, generator: StyleGAN2Generator, edit: Edit, region: Region) -> dict[str, Any]:
-    mask = region.masks
+    chosen = ("mode", "attribute_weight", "learning_rate", "max_steps", "dilation")
     return {
-        "checkpoint": generator.fingerprint or str(command.checkpoint.resolve()),
         "directions": [digest(np.asarray(d.vector), d.space, d.layers, d.unit) for d in (edit.direction, edit.normal)],
         "strength": edit.strength,
         "region": list(region.classes),
-        "mask": None if mask is None else str(mask.resolve()) if mask.is_dir() else file_digest(mask),
-        "dilation": command.dilation,
+        "mask": None if region.masks is None else _masks_digest(region.masks),
         "parser": None if command.parser is None else file_digest(command.parser),
         "latents": None if command.latents is None else file_digest(command.latents),
-        **{
-            name: getattr(command, name)
-            for name in (
-                *("mode", "attribute_weight", "learning_rate", "max_steps"),
-                *("truncation_psi", "truncation_cutoff", "noise_mode", "compute_dtype"),
-            )
-        },
+        **{name: getattr(command, name) for name in chosen},
+        **drawing_settings(command, generator),
     }
 
 
-def _parts(todo: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Batches of the same size, the last one filled up with copies."""
-    for start in range(0, len(todo), size):
-        part = list(todo[start : start + size])
-        yield part + part[-1:] * (size - len(part))
+def _masks_digest(path: Path) -> str | dict[str, str]:
+    if not path.is_dir():
+        return file_digest(path)
+    return {file.name: file_digest(file) for file in sorted(path.glob("*.png"))}
 
 
 def _smallest(size: int) -> int:
@@ -270,11 +311,32 @@ def _smallest(size: int) -> int:
     return 1 << (max(size // 4, 1).bit_length() - 1)
 
 
-def _kept_report(path: Path, kept: int) -> dict[str, Any]:
-    return json.loads(path.read_text()).get("pictures", {}) if kept and path.exists() else {}
+class _Measurements:
+    """A file with one line of JSON per picture, written as they come; those of pictures that stay are kept."""
 
+    def __init__(self, path: Path, stay: Container[str]):
+        self.rows: dict[str, dict[str, Any]] = {}
+        for line in path.read_text().splitlines() if path.exists() else ():
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # a line that a crash cut off
+                row = json.loads(line)
+                if row["picture"] in stay:
+                    self.rows[row["picture"]] = row
+        self._path, self._file = path, None
 
-def _write_record(path: Path, settings: dict[str, Any], report: dict[str, Any]) -> None:
-    content = {"jaxedit": jaxedit.__version__, **settings, "pictures": report}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
+    def start(self) -> None:
+        """Leaves only the lines of pictures that stay."""
+        with replacing(self._path) as partial:
+            partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows.values()))
+        self._file = open(self._path, "a", buffering=1)  # noqa: SIM115
+
+    def add(self, name: str, numbers: dict[str, Any]) -> None:
+        assert self._file is not None
+        self.rows[name] = {"picture": name, **numbers}
+        self._file.write(json.dumps(self.rows[name]) + "\n")
+
+    def __enter__(self) -> _Measurements:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()

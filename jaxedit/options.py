@@ -52,7 +52,8 @@ class Edit(Drawing):
     seeds: str | None = None
     """Seeds to edit, such as 0-31 or 0,4,7-9. Give these or --latents."""
     latents: Path | None = None
-    """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim): .npy, .npz, .safetensors, .pt. Named code0000, ..."""
+    """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim): .npy, .npz, .safetensors, .pt. Named code0000, ...
+    (num_ws, w_dim) is one W+ code."""
     direction: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
     """Direction file: .npy, .npz, .safetensors, .pt (never executed). Repeat the option to add several up."""
     strengths: tuple[float, ...] = (1.0,)
@@ -69,7 +70,8 @@ class Edit(Drawing):
 class Intervene(Drawing):
     """Edit an attribute and leave everything outside its region alone (Style Intervention): NAME_ATTRIBUTE+2.5.png.
 
-    For the built-in generator --attribute is all it needs.
+    For the built-in generator --attribute is all it needs. --grid shows original, plain edit and intervention of each
+    picture drawn. Runs on one device.
     """
 
     attribute: str | None = None
@@ -78,6 +80,8 @@ class Intervene(Drawing):
     """Edit to make local: a direction in Z, W or W+ (Z only for seeds) ..."""
     normal: Path | None = None
     """... and the sparse direction of the same attribute in S that it is mixed with, as from `fit-direction`."""
+    space: Space | None = None
+    """Space of a --direction file that does not say it. Default: what its shape fits, and W rather than Z."""
     strength: float = 2.5
     """How far to go along the direction, in its units; may be negative."""
     seeds: str | None = None
@@ -97,7 +101,7 @@ class Intervene(Drawing):
     """The published algorithm, layer after layer, or all layers at once, which is several times faster."""
     attribute_weight: float = 1e-2
     """Weight of the attribute's loss: more keeps more of the edit."""
-    learning_rate: float = 0.1
+    learning_rate: float = 0.3
     """Of Adam."""
     max_steps: int = 20
     """At most so many per layer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -12,7 +13,39 @@ from typing import Any
 
 import numpy as np
 
+import jaxedit
+from jaxedit.atomic import replacing
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.options import Drawing, Generate
+
+
+def check_latent_options(command: Drawing, generator: StyleGAN2Generator, *, from_seeds: bool) -> None:
+    """Truncation and class make sense for the latents of this run."""
+    if not math.isfinite(command.truncation_psi):
+        raise ValueError("--truncation-psi takes a finite number")
+    if not 0 <= (command.truncation_cutoff or 0) <= generator.config.num_ws:
+        raise ValueError(f"--truncation-cutoff takes a number of rows of W+, 0 to {generator.config.num_ws}")
+    given = (command.label is not None) or command.truncation_psi != 1.0 or command.truncation_cutoff is not None
+    if given and not from_seeds:
+        raise ValueError("--class and --truncation-* act in the mapping network: use them with --seeds")
+
+
+def drawing_settings(command: Drawing, generator: StyleGAN2Generator) -> dict[str, Any]:
+    """The settings that every drawing command's record holds."""
+    return {
+        "checkpoint": generator.fingerprint or str(command.checkpoint.resolve()),
+        "truncation_psi": command.truncation_psi,
+        "truncation_cutoff": command.truncation_cutoff,
+        "noise_mode": command.noise_mode,
+        "class": command.label,
+        "compute_dtype": command.compute_dtype,
+    }
+
+
+def write_record(path: Path, settings: dict[str, Any]) -> None:
+    """Writes what `check_record` compares with."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps({"jaxedit": jaxedit.__version__, **settings}, indent=2) + "\n")
 
 
 def existing(command: Drawing, names: Sequence[str]) -> set[str]:

@@ -109,6 +109,8 @@ def mask_of(parsing: Int[ArrayLike, "height width"], classes: Sequence[str]) -> 
     Raises:
         ValueError: No such class.
     """
+    if unknown := [name for name in classes if name not in PARSING_CLASSES]:
+        raise ValueError(f"no parsing class {unknown[0]!r}; there are {', '.join(PARSING_CLASSES)}")
     chosen = jnp.array([PARSING_CLASSES.index(name) for name in classes], jnp.int32)
     return (jnp.asarray(parsing)[..., None] == chosen[None, None]).any(axis=-1)
 

@@ -21,6 +21,7 @@ PACKAGE = Path(jaxedit.__file__).parent
 MODULES = {
     "nn": "jaxedit.nn",
     "stylegan2": "jaxedit.generators.stylegan2",
+    "stylegan2_blocks": "jaxedit.generators.stylegan2_blocks",
     "stylegan2_discriminator": "jaxedit.generators.stylegan2_discriminator",
     "base": "jaxedit.generators.base",
     "checkpoints": "jaxedit.checkpoints",

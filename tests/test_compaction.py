@@ -32,6 +32,22 @@ def test_every_sample_gets_its_own_steps(count: int, smallest: int):
     assert sizes == expected
 
 
+def test_other_samples_compile_nothing():
+    """Protects: what is compiled depends on the sizes of the batch, not on which samples end when."""
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
+    )
+    step = jax.jit(lambda kept, moving: jnp.maximum(moving - kept, 0))
+    counts = []
+    for seed in range(4):
+        left = jnp.asarray(np.random.default_rng(seed).integers(0, 12, 16), jnp.int32)
+        found = loop_compacted(step, lambda moving: moving > 0, jnp.ones(16, jnp.int32), left, smallest=8)
+        assert (np.asarray(found) == 0).all()
+        counts.append(len(compiled))
+    assert counts[0] > 0 and counts[0] == counts[-1]
+
+
 def test_nothing_active_is_returned_as_it_is():
     """Protects: no step for nobody."""
 

@@ -14,17 +14,18 @@ def pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ssim_oracle(first: np.ndarray, second: np.ndarray) -> float:
-    """The original's formula over every window of 11 x 11, in float64."""
+    """The original's formula for 0 to 255 over every window of 11 x 11, in float64."""
+    first, second = (127.5 * (image.astype(np.float64) + 1) for image in (first, second))
     axis = np.exp(-0.5 * ((np.arange(11) - 5) / 1.5) ** 2)
     window = np.outer(axis, axis) / axis.sum() ** 2
     scores = []
     for channel in range(first.shape[2]):
         for y, x in np.ndindex(first.shape[0] - 10, first.shape[1] - 10):
-            a, b = (image[y : y + 11, x : x + 11, channel].astype(np.float64) for image in (first, second))
+            a, b = (image[y : y + 11, x : x + 11, channel] for image in (first, second))
             mean_a, mean_b = (window * a).sum(), (window * b).sum()
             var_a, var_b = (window * (a - mean_a) ** 2).sum(), (window * (b - mean_b) ** 2).sum()
             covariance = (window * (a - mean_a) * (b - mean_b)).sum()
-            c1, c2 = 0.02**2, 0.06**2
+            c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
             top = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
             scores.append(top / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)))
     return float(np.mean(scores))
@@ -37,7 +38,9 @@ def test_ssim_equals_the_formula():
         assert abs(jax.jit(metrics.ssim)(first, second) - ssim_oracle(first, second)) < 1e-5
     flat = np.full((12, 12, 3), 0.9, np.float32)
     assert abs(metrics.ssim(flat, flat) - 1) < 1e-6
-    assert abs(metrics.ssim(flat, flat + 1e-3) - ssim_oracle(flat, flat + np.float32(1e-3))) < 1e-4
+    for level in (-0.98, 0.0, 0.9):  # grey in the middle is a colour like others
+        pair_of_greys = (flat * 0 + level, flat * 0 + np.float32(level + 0.02))
+        assert abs(metrics.ssim(*pair_of_greys) - ssim_oracle(*pair_of_greys)) < 1e-4
     with pytest.raises(ValueError, match="10 x 12 pixels; ssim needs 11"):
         metrics.ssim(flat[:10], flat[:10])
 

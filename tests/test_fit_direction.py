@@ -60,6 +60,23 @@ def test_labels_by_name(folder: Path):
     assert files.load_direction(output).vector @ NORMAL > 0.7
 
 
+def test_codes_of_w_plus(folder: Path, capsys: pytest.CaptureFixture[str]):
+    """Protects: a file with the rows of one W+ code is one latent, and no space of vectors takes it."""
+    latents, labels = samples(60)
+    single = folder / "single"
+    single.mkdir()
+    for index, latent in enumerate(latents):
+        np.save(single / f"{index:02d}.npy", latent.reshape(5, 4))
+    np.save(single / "labels.npy", labels)
+    output = folder / "it.safetensors"
+    assert fit(single, "--space", "w_plus", "--output", output) == 0
+    assert np.shape(files.load_direction(output).vector) == (5, 4)
+    np.save(folder / "all.npy", latents.reshape(60, 5, 4))
+    arguments = (folder / "all.npy", "--labels", single / "labels.npy", "--output", folder / "other.safetensors")
+    assert fit(*arguments, "--space", "w") == 1
+    assert "latents of shape (60, 5, 4); 2 axes would be right" in capsys.readouterr().err
+
+
 def test_scores_choose_the_ends(folder: Path):
     """Protects: `--fraction`, InterFaceGAN's recipe, with labels that are no labels."""
     latents, _ = samples()
@@ -96,6 +113,9 @@ def test_conditions(folder: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (("--space", "w_plus"), "300 labels for 3 latents"),  # each file is one code of 100 rows
+        (("--condition", "other.npy"), r"other.npy: a direction of shape \(8,\); latents \(20,\)"),
+        (("--labels", "bytes.txt"), "bytes.txt: not readable as labels"),
         (("--output", "it.npy"), "directions are written as .safetensors files"),
         (("--sparsity", "1"), "--sparsity is 1.0"),
         (("--labels", "few.txt"), "3 labels for 300 latents"),
@@ -119,6 +139,8 @@ def test_mistakes_are_one_line(
     monkeypatch.chdir(folder)
     Path("few.txt").write_text("0\n1\n1\n")
     Path("words.txt").write_text("yes\nno\n")
+    Path("bytes.txt").write_bytes(b"\xff\xfe1")
+    np.save("other.npy", np.ones(8, np.float32))
     options = {"--output": "it.safetensors", "--space": "z"}
     options.update(zip(change[::2], (word.replace("ckpt", str(checkpoint)) for word in change[1::2]), strict=True))
     assert fit("data", *(word for option in options.items() for word in option)) == 1

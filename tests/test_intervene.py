@@ -1,14 +1,18 @@
 """`jaxedit intervene`: Style Intervention from the command line."""
 
+import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from jaxedit import Direction, cli, images, save_direction
+from jaxedit import Direction, cli, images, load_direction, save_direction
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.intervene import read_mask
 
 
 @pytest.fixture
@@ -36,16 +40,22 @@ def options(inputs: Path) -> tuple[object, ...]:
     return (*directions, "--mask", inputs / "mask.png", "--max-steps", "3", "--mode", "joint")
 
 
+def measured(output: Path) -> dict[str, Any]:
+    rows = [json.loads(line) for line in (output / "intervene.jsonl").read_text().splitlines()]
+    return {row["picture"]: row for row in rows}
+
+
 def test_pictures_change_less_outside_the_mask(inputs: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: files, the record with its numbers, resuming, and the batch that is filled up with copies."""
     output = inputs / "out"
     command = (checkpoint, "--seeds", "0-2", *options(inputs), "--output", output, "--batch-size", "2", "--grid")
     assert intervene(*command) == 0
     names = [f"seed{seed:04d}_z+0.5.png" for seed in range(3)]
-    assert sorted(path.name for path in output.iterdir()) == sorted([*names, "grid.png", "intervene.json"])
-    record = json.loads((output / "intervene.json").read_text())
-    assert list(record["pictures"]) == names and record["mode"] == "joint"
-    for row in record["pictures"].values():
+    written = [*names, "grid.png", "intervene.json", "intervene.jsonl"]
+    assert sorted(path.name for path in output.iterdir()) == sorted(written)
+    assert json.loads((output / "intervene.json").read_text())["mode"] == "joint"
+    assert list(measured(output)) == names
+    for row in measured(output).values():
         assert 0 < row["outside_mse"] < row["outside_mse_plain"] and 1 <= row["steps"][0] <= 3
     assert images.read_png(output / "grid.png").shape == (96, 96, 3)
     assert "3 pictures written" in capsys.readouterr().out
@@ -56,13 +66,16 @@ def test_pictures_change_less_outside_the_mask(inputs: Path, checkpoint: Path, c
     assert intervene(*command, "--existing", "skip") == 0
     assert "1 pictures written, 2 kept" in capsys.readouterr().out
     assert (output / names[0]).read_bytes() == kept and (output / names[2]).exists()
-    assert json.loads((output / "intervene.json").read_text())["pictures"].keys() == set(names)
+    assert set(measured(output)) == set(names)
     assert intervene(*command, "--existing", "skip", "--learning-rate", "0.2") == 1
     assert "another learning_rate" in capsys.readouterr().err
+    more = (*command[:2], "3-4", *command[3:-1])
+    assert intervene(*more) == 0 and intervene(*more, "--existing", "overwrite") == 0
+    assert len(measured(output)) == 5 and len((output / "intervene.jsonl").read_text().splitlines()) == 5
 
 
 def test_latents_and_masks_of_their_own(inputs: Path, checkpoint: Path, config: StyleGAN2Config):
-    """Protects: W+ codes with W directions, one mask per picture, and a negative strength."""
+    """Protects: W+ codes with W directions, one mask per picture, and changed masks, which are other settings."""
     random = np.random.default_rng(1)
     np.save(inputs / "codes.npy", random.standard_normal((2, config.num_ws, config.w_dim)).astype(np.float32))
     vector = random.standard_normal(config.w_dim).astype(np.float32)
@@ -73,17 +86,57 @@ def test_latents_and_masks_of_their_own(inputs: Path, checkpoint: Path, config: 
     arguments = ("--latents", inputs / "codes.npy", *options(inputs), "--output", inputs / "out")
     changed = ("--direction", inputs / "w.safetensors", "--mask", inputs / "masks", "--strength", "-0.5")
     assert intervene(checkpoint, *arguments, *changed) == 0
-    pictures = json.loads((inputs / "out" / "intervene.json").read_text())["pictures"]
+    pictures = measured(inputs / "out")
     assert pictures["code0000_w-0.5.png"]["outside_mse"] > 0 and pictures["code0001_w-0.5.png"]["outside_mse"] == 0
+    images.save_png(inputs / "masks" / "code0001.png", np.zeros((32, 32, 3), np.uint8))
+    assert intervene(checkpoint, *arguments, *changed, "--existing", "skip") == 1
+
+
+def test_a_negative_strength_is_the_opposite_direction(inputs: Path, checkpoint: Path):
+    """Protects: the sign of both displacements, and the unit and the layers of the normal."""
+    for space in ("z", "s"):
+        direction = load_direction(inputs / f"{space}.safetensors")
+        layers = (0, 2) if space == "s" else None
+        limited = functools.partial(dataclasses.replace, direction, layers=layers)
+        turned = limited(vector=-direction.vector)
+        made = {"": limited(), "-": turned, "unit": dataclasses.replace(turned, vector=2 * turned.vector, unit=-0.5)}
+        for name, one in made.items():
+            save_direction(inputs / f"{space}{name}.safetensors", one)
+    found = {}
+    for name, strength in (("", "-0.5"), ("-", "0.5"), ("unit", "-0.5")):
+        files = ("--direction", inputs / f"z{name}.safetensors", "--normal", inputs / f"s{name}.safetensors")
+        arguments = (
+            "--seeds",
+            "0",
+            *options(inputs),
+            *files,
+            "--strength",
+            strength,
+            "--output",
+            inputs / f"out{name}",
+        )
+        assert intervene(checkpoint, *arguments) == 0
+        (found[name],) = (images.read_png(path) for path in (inputs / f"out{name}").glob("seed*.png"))
+    np.testing.assert_array_equal(found[""], found["-"])
+    np.testing.assert_array_equal(found[""], found["unit"])
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "L"])
+def test_masks_of_all_kinds(mode: str, tmp_path: Path):
+    """Protects: white is white in one bit, in palettes and beside an opaque alpha channel."""
+    white = np.zeros((8, 8), bool)
+    white[2:5, 1:7] = True
+    picture = Image.fromarray(np.uint8(255 * white)).convert("1" if mode in ("1", "P") else "L").convert(mode)
+    picture.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), white)
 
 
 def test_built_in_attributes(tmp_path: Path):
     """Protects: `--attribute` alone, with the package's directions, parser and regions: much less changes outside."""
     arguments = ("--attribute", "eyeglasses", "--seeds", "0-1", "--mode", "joint", "--max-steps", "8")
     assert intervene("avatars", *arguments, "--output", tmp_path / "out") == 0
-    record = json.loads((tmp_path / "out" / "intervene.json").read_text())
-    assert record["region"] == ["l_eye", "r_eye"]
-    for row in record["pictures"].values():
+    assert json.loads((tmp_path / "out" / "intervene.json").read_text())["region"] == ["l_eye", "r_eye"]
+    for row in measured(tmp_path / "out").values():
         assert row["outside_mse"] < 0.5 * row["outside_mse_plain"]
 
 
@@ -94,6 +147,12 @@ def test_built_in_attributes(tmp_path: Path):
         (("--normal", "z.safetensors"), "--normal takes one in s"),
         (("--strength", "0"), "--strength takes a number other than 0"),
         (("--max-steps", "0"), "--max-steps is 0"),
+        (("--learning-rate", "-1"), "--learning-rate one above 0"),
+        (("--attribute-weight", "nan"), "--attribute-weight takes a number from 0 on"),
+        (("--truncation-psi", "nan"), "--truncation-psi takes a finite number"),
+        (("--truncation-cutoff", "99"), "--truncation-cutoff takes a number of rows"),
+        (("--space", "w"), "this direction is in space 'z'"),
+        (("--mask", "deep.png"), "a mask has 8 bits or less"),
         (("--region", "beak"), "give either --mask or --region"),
         (("--dilation", "0"), "--dilation is 0"),
         (("--mask", "small.png"), "4 x 4 pixels; the images have 32 x 32"),
@@ -113,6 +172,7 @@ def test_mistakes_are_one_line(
     """Protects: what was wrong, before anything is compiled or written."""
     monkeypatch.chdir(inputs)
     images.save_png(Path("small.png"), np.zeros((4, 4, 3), np.uint8))
+    Image.fromarray(np.zeros((32, 32), np.uint16)).save("deep.png")
     assert intervene(checkpoint, "--seeds", "0", *options(inputs), "--output", "out", *change) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and message in error, error

@@ -33,6 +33,7 @@ from jaxedit import (
     stylegan2_discriminator,
 )
 from jaxedit.directions import channels
+from jaxedit.generators import stylegan2_blocks
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
 from jaxedit.methods.style_intervention import edited_codes
@@ -269,6 +270,11 @@ TABLE = {
     "stylegan2.synthesize/key": Row(
         lambda p, s: stylegan2.synthesize(p, s[0], config=CONFIG, noise=s[1]), lambda: (style_batch(), keys()), weights
     ),
+    "stylegan2_blocks.synthesize_block": Row(
+        lambda p, s: stylegan2_blocks.synthesize_block(p, s, jnp.array([1, 2]), size=4, config=CONFIG),
+        style_batch,
+        weights,
+    ),
     "stylegan2.StyleGAN2Generator": Row(lambda g, z: g.synthesize(g.styles(g.map(z))), batch(24), generator),
     # The samples of a discriminator's batch see each other by design (tested below), so one sample is a batch here.
     "stylegan2_discriminator.minibatch_stddev": Row(
@@ -314,6 +320,12 @@ TABLE = {
     ),
     "channels.gradient_maps": Row(
         lambda p, s: channels.gradient_maps(flat_image(p), s, size=2, batch_size=4), flat_styles, weights, loops=True
+    ),
+    "channels.local_gradient_maps": Row(
+        lambda g, s: channels.local_gradient_maps(g, s, size=4, batch_size=4),
+        flat_styles,
+        generator,
+        loops=True,
     ),
     "channels.region_overlaps": Row(
         lambda _, s: channels.region_overlaps(s[0], s[1], (("background",), ("skin",))),

@@ -8,10 +8,12 @@ and needs PyTorch, NumPy and the checkout, not JAX.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +64,34 @@ class AdaPeer:
         self._ask("images")
         return np.load(Path(self._folder.name) / "images.npy")
 
+    def pose(self, problem: Mapping[str, np.ndarray]) -> None:
+        """Sets a problem of Style Intervention: flat "codes", "displacement", "normal" and "coefficients", "outside"
+        `[height, width]` and "image" `[height, width, 3]`."""
+        np.savez(Path(self._folder.name) / "problem.npz", **problem)  # pyright: ignore[reportArgumentType]
+        self._ask("pose")
+
+    def intervene(self, layer: int) -> float:
+        """Seconds of one step of Adam on the coefficients of a layer, from those of the problem."""
+        return float(self._ask(f"intervene {layer}"))
+
+    def gradient(self) -> np.ndarray:
+        """That of the last step."""
+        self._ask("gradient to coefficients")
+        return np.load(Path(self._folder.name) / "gradient.npy")
+
     def close(self) -> None:
         """Ends the process."""
-        self._process.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]
         self._process.wait()
         self._log.close()
         self._folder.cleanup()
 
     def _ask(self, request: str) -> str:
         assert self._process.stdin
-        self._process.stdin.write(request + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has died; its log says why
+            self._process.stdin.write(request + "\n")
+            self._process.stdin.flush()
         return self._read()
 
     def _read(self) -> str:
@@ -152,6 +171,8 @@ def _serve(checkout: str, variant: str, folder: Path, description: dict[str, int
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
     ws = images = torch.empty(0)
 
+    intervention: Any = None
+
     def call(gradient: bool) -> Any:
         with torch.set_grad_enabled(gradient):
             leaf = ws.detach().requires_grad_(gradient)
@@ -165,15 +186,62 @@ def _serve(checkout: str, variant: str, folder: Path, description: dict[str, int
         request, answer = line.strip(), "done"
         if request == "load":
             ws = torch.from_numpy(np.load(folder / "ws.npy")).to(device)
+        elif request == "pose":
+            intervention = _Intervention(network, np.load(folder / "problem.npz"), device)
+        elif request == "gradient to coefficients":
+            np.save(folder / "gradient.npy", intervention.gradient.cpu().numpy())
         elif request == "images":
             np.save(folder / "images.npy", images.float().permute(0, 2, 3, 1).cpu().numpy())
         else:
             synchronize()
             start = time.perf_counter()
-            images = call(request == "gradient")
+            if request.startswith("intervene"):
+                intervention(int(request.split()[1]))
+            else:
+                images = call(request == "gradient")
             synchronize()
             answer = repr(time.perf_counter() - start)
         print(answer, file=answers, flush=True)
+
+
+class _Intervention:
+    """Style Intervention written plainly: every step runs the whole network, whose affine layers give chosen styles."""
+
+    def __init__(self, network: Any, problem: Mapping[str, np.ndarray], device: str):
+        import torch  # pyright: ignore[reportMissingImports]
+
+        blocks = [getattr(network.synthesis, f"b{r}") for r in network.synthesis.block_resolutions]
+        layers = [getattr(b, name) for b in blocks for name in ("conv0", "conv1", "torgb") if hasattr(b, name)]
+        widths = [layer.affine.weight.shape[0] for layer in layers]
+        self.network, self.styles = network, [torch.empty(0)] * len(layers)
+        for index, layer in enumerate(layers):
+            layer.affine.forward = lambda _, index=index: self.styles[index][None]
+        self.arrays = {name: torch.from_numpy(value).to(device) for name, value in problem.items()}
+        for name in ("codes", "displacement", "normal", "coefficients"):
+            self.arrays[name] = self.arrays[name].split(widths)
+        self.ws = torch.zeros(1, network.num_ws, network.w_dim, device=device)
+        self.gradient = torch.empty(0)
+
+    def __call__(self, index: int) -> None:
+        import torch  # pyright: ignore[reportMissingImports]
+
+        codes, displacement, normal, coefficients, outside, original = (
+            self.arrays[name] for name in ("codes", "displacement", "normal", "coefficients", "outside", "image")
+        )
+        active = coefficients[index].clone().requires_grad_()
+        mixed = [*coefficients[:index], active, *coefficients[index + 1 :]]
+        optimizer = torch.optim.Adam([active], lr=0.3)
+        change = [(1 - c) * z + c * n for c, z, n in zip(mixed, displacement, normal, strict=True)]
+        self.styles[:] = [code + part for code, part in zip(codes, change, strict=True)]
+        image = self.network.synthesis(self.ws, noise_mode="const")[0].float().permute(1, 2, 0)
+        pixel = (outside[..., None] * (image - original)).square().mean().sqrt()
+        attribute = -torch.nn.functional.cosine_similarity(torch.cat(normal), torch.cat(change), dim=0)
+        loss = pixel + 1e-2 * attribute + 1e-6 * torch.cat(mixed).norm()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            active.clamp_(0, 1)
+        self.gradient = active.grad
 
 
 if __name__ == "__main__":

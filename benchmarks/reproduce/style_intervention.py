@@ -6,32 +6,36 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measure
+from benchmarks.reproduce import baselines
+from benchmarks.reproduce import style_intervention_report as reports
 from benchmarks.reproduce import world as worlds
-from benchmarks.reproduce.world import Outcome, World
-from jaxedit import avatars, images, regions
-from jaxedit.directions import channels
-from jaxedit.directions.svm import Boundary, condition
+from benchmarks.reproduce.edits import Outcome, Path, Samples, measured, samples_of, strength_for, styles_of
+from benchmarks.reproduce.world import World
+from jaxedit import avatars, images
+from jaxedit.directions.svm import Boundary
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
 from jaxedit.spaces import Space, split_styles
 from jaxedit.staged import StagedStyleGAN2
 
-_STEP = 2.5  # standard deviations in Z
-_FIGURE_7 = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # of that step
+_FIGURE_7 = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths
 _ABLATED = ("beard", "age", "gender")  # those of Fig. 9
-_ENTANGLED = 0.1  # change of another attribute's probability that InterFaceGAN conditions on
-_EXAMPLES = 30  # positive examples for StyleSpace, as in its section 5
-_LOCAL = 0.5  # share of the images in which a channel has to act most in the attribute's region
-_MULTIPLES = (2.0, 4.0, 8.0, 16.0, 32.0)  # of a channel's standard deviation
+_ABLATIONS = {
+    "without L_pix": InterventionConfig(pixel_loss="none"),
+    "without L_attr": InterventionConfig(attribute_weight=0.0),
+    "without L_norm": InterventionConfig(norm_weight=0.0),
+}
+_SMALLEST = 16  # batch of images whose layers go on
 _TILES = 8
 
 
@@ -49,179 +53,53 @@ class Options:
     """Images for StyleSpace's gradient maps."""
     seed: int = 7
     """Of all samples."""
-    output: Path = Path("benchmarks/results/style_intervention")
+    output: FilePath = FilePath("benchmarks/results/style_intervention")
     """Folder for report.json, report.md and the sheets."""
 
 
-class Edits(NamedTuple):
-    """Latents of the images to edit and where they may change: `[samples, ...]` each."""
-
-    z: np.ndarray
-    image: np.ndarray
-    mask: np.ndarray
-
-
-def edits_of(world: World, attribute: str, options: Options) -> Edits:
-    """The images of one attribute."""
-    index = avatars.ATTRIBUTES.index(attribute)
-    z = worlds.without(world, index, count=options.samples, seed=options.seed + 1)
-    generator = world.generator
-
-    def drawn(z: jax.Array) -> Any:
-        image = generator.synthesize(generator.styles(generator.map(z)), noise="const")
-        return image, worlds.mask_for(world, image, attribute)
-
-    return Edits(z, *worlds.batches(drawn, z))
-
-
-def interpolated(world: World, bounds: dict[Space, Boundary], z: jax.Array, step: float) -> dict[str, Any]:
-    """Styles of one image moved along the normal of each space, as far as the step in Z takes it there (Fig. 7)."""
-    generator = world.generator
-    normal = {space: jnp.asarray(bound.direction.vector) for space, bound in bounds.items()}
-    moved = z + step * bounds["z"].direction.unit * normal["z"]
-    w, w_moved = generator.map(z), generator.map(moved)
-    rows, rows_moved = (jnp.tile(x, (generator.config.num_ws, 1)) for x in (w, w_moved))
-    styles, styles_moved = generator.styles(w), generator.styles(w_moved)
-    along = jax.tree.map(jnp.subtract, styles_moved, styles)
-    s_normal = split_styles(worlds.length(along) * normal["s"], config=generator.config)
+def stagings(generator: StyleGAN2Generator) -> dict[str, StagedStyleGAN2]:
+    """The method and its variants by name."""
     return {
-        "Z": styles_moved,
-        "W": generator.styles(w + jnp.linalg.norm(w_moved - w) * normal["w"]),
-        "W+": generator.styles(rows + worlds.length(rows_moved - rows) * normal["w_plus"]),
-        "S": jax.tree.map(jnp.add, styles, s_normal),
+        reports.OURS: StagedStyleGAN2(generator),
+        reports.JOINT: StagedStyleGAN2(generator, joint=True),
+        reports.IN_W: StagedStyleGAN2(generator, "w"),
+        reports.IN_W_PLUS: StagedStyleGAN2(generator, "w_plus"),
     }
 
 
-def measured(world: World, edits: Edits, styles: Any) -> tuple[Outcome, np.ndarray]:
-    """Outcomes and 8-bit images of edited styles, one row each."""
-
-    def one(image: jax.Array, mask: jax.Array, styles: Any) -> Any:
-        edited = world.generator.synthesize(styles, noise="const")
-        return worlds.outcome(world, image, edited, mask), images.to_uint8(edited)
-
-    return worlds.batches(one, edits.image, edits.mask, styles)
-
-
-def figure_7(world: World, bounds: dict[Space, Boundary], edits: Edits) -> dict[str, list[float]]:
-    """Mean squared change outside the region against the step, for each space."""
-    found: dict[str, list[float]] = {}
-    for fraction in _FIGURE_7:
-        styles = worlds.batches(functools.partial(interpolated, world, bounds, step=fraction * _STEP), edits.z)
-        for space, moved in styles.items():
-            found.setdefault(space, []).append(float(measured(world, edits, moved)[0].outside.mean()))
-    return found
-
-
-def interfacegan(
-    world: World, every: Sequence[Boundary], index: int, edits: Edits, plain: Outcome
-) -> tuple[Any, list[str]]:
-    """Styles after the step along the normal in Z without the attributes that the plain edit changes too."""
-    changes = np.abs(plain.change).mean(axis=0)
-    others = [i for i in range(len(every)) if i != index and changes[i] > _ENTANGLED]
-    direction = condition(every[index].direction, [every[i].direction for i in others])
-    generator = world.generator
-
-    def moved(z: jax.Array) -> Any:
-        return generator.styles(generator.map(z + _STEP * direction.unit * jnp.asarray(direction.vector)))
-
-    return worlds.batches(moved, edits.z), [avatars.ATTRIBUTES[i] for i in others]
-
-
-def active_channels(world: World, options: Options) -> np.ndarray:
-    """`[channels, regions]`: the share of random images in which a channel acts most in a region of StyleSpace's."""
-    generator = world.generator
-    draw = lambda flat: generator.synthesize(split_styles(flat, config=generator.config))  # noqa: E731
-
-    @jax.jit
-    def overlaps(key: jax.Array) -> jax.Array:
-        styles = generator.styles(generator.map(jax.random.normal(key, (generator.config.z_dim,))))
-        parsing = jnp.argmax(world.parser.segment(generator.synthesize(styles)), axis=-1)
-        maps = channels.gradient_maps(draw, jnp.concatenate(styles), size=16)
-        return channels.region_overlaps(maps, parsing, regions.STYLESPACE_REGIONS)
-
-    keys = jax.random.split(jax.random.key(options.seed + 2), options.mapped_images)
-    return np.asarray(channels.activity(jnp.stack([overlaps(key) for key in keys])))
-
-
-def stylespace(
-    world: World, codes: np.ndarray, labels: np.ndarray, activity: np.ndarray, attribute: str, edits: Edits, goal: float
-) -> tuple[Any, dict[str, Any]]:
-    """Styles with the best local channel moved as far as the mean change of the attribute needs to reach a goal."""
-    index = avatars.ATTRIBUTES.index(attribute)
-    deviation = codes.std(axis=0)
-    ranking = channels.rank_channels(codes[labels[:, index]][:_EXAMPLES], codes.mean(axis=0), deviation)
-    wanted = set(regions.classes_of(attribute))
-    inside = activity[:, [bool(wanted & set(region)) for region in regions.STYLESPACE_REGIONS]].sum(axis=1)
-    local = [int(channel) for channel in np.asarray(ranking.order) if inside[channel] >= _LOCAL]
-    direction = channels.channel_direction(ranking.difference, deviation, channel=local[0])
-    vector = split_styles(direction.unit * jnp.asarray(direction.vector), config=world.generator.config)
-
-    def moved(multiple: float) -> Any:
-        def one(z: jax.Array) -> Any:
-            styles = world.generator.styles(world.generator.map(z))
-            return jax.tree.map(lambda s, v: s + multiple * v, styles, vector)
-
-        return worlds.batches(one, edits.z)
-
-    reached: list[float] = []
-    for multiple in _MULTIPLES:
-        styles = moved(multiple)
-        reached.append(float(measured(world, edits, styles)[0].change[:, index].mean()))
-        if reached[-1] >= goal:
-            break
-    best = int(np.argmax(reached))
-    return moved(_MULTIPLES[best]), {"channel": local[0], "deviations": _MULTIPLES[best]}
-
-
-def posed(world: World, synthesis: StagedStyleGAN2, bounds: dict[Space, Boundary], edits: Edits) -> Problem:
+def posed(synthesis: StagedStyleGAN2, bounds: Mapping[Space, Boundary], samples: Samples) -> Problem:
     """The problems of Style Intervention in the space of the stages."""
-    generator, space = world.generator, synthesis.space
-    unit = bounds["z"].direction.unit * jnp.asarray(bounds["z"].direction.vector)
-    vector = jnp.asarray(bounds[space].direction.vector)
-    normal = split_styles(vector, config=generator.config) if space == "s" else vector
-
-    def code(z: jax.Array) -> Any:
-        w = generator.map(z)
-        if space == "w":
-            return w
-        return generator.styles(w) if space == "s" else jnp.tile(w, (generator.config.num_ws, 1))
-
-    def one(z: jax.Array, mask: jax.Array) -> Problem:
-        return style_intervention.pose(synthesis, code(z), code(z + _STEP * unit), normal, mask)
-
-    return worlds.batches(one, edits.z, edits.mask)
+    normal = jnp.asarray(bounds[synthesis.space].direction.vector)
+    return worlds.batches(_pose, (synthesis, baselines.z_step(bounds), normal), samples.z, samples.mask)
 
 
-def intervened(
-    world: World, synthesis: StagedStyleGAN2, problems: Problem, config: InterventionConfig
-) -> tuple[Any, dict[str, Any]]:
-    """Styles after Style Intervention; steps per image, mean coefficient, and seconds per image (compilation apart)."""
-    count = len(problems.image)
+def _pose(shared: Any, z: jax.Array, mask: jax.Array) -> Problem:
+    synthesis, step, normal = shared
+    split = functools.partial(split_styles, config=synthesis.generator.config)
+    before, after = (baselines.codes_of(synthesis.generator, code)[synthesis.space] for code in (z, z + step))
+    latent, edited, along = (split(code) if synthesis.space == "s" else code for code in (before, after, normal))
+    return style_intervention.pose(synthesis, latent, edited, along, mask)
+
+
+def intervened(synthesis: StagedStyleGAN2, problems: Problem, config: InterventionConfig) -> tuple[Path, float]:
+    """What Style Intervention does to the images, and the mean of its steps."""
     parts: list[Any] = []
-    seconds = 0.0
-    for start in range(0, count, worlds.BATCH):
+    for start in range(0, len(problems.image), worlds.BATCH):
         part = jax.tree.map(lambda leaf, start=start: jnp.asarray(leaf[start : start + worlds.BATCH]), problems)
-        for _ in range(1 if start else 2):  # the first batch twice: its first run compiles
-            began = time.perf_counter()
-            state = style_intervention.run_batch(synthesis, part, config=config, smallest=16)
-            jax.block_until_ready(state)
-            elapsed = time.perf_counter() - began
-        seconds += elapsed
-        parts.append((state.coefficients, state.steps))
-    coefficients, steps = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-
-    def styles(problem: Problem, coefficients: Any) -> Any:
-        return tuple(synthesis.styles(style_intervention.edited_codes(problem, coefficients)))
-
-    info = {
-        "seconds_per_image": seconds / count,
-        "steps": steps.sum(axis=1).mean(),
-        "coefficient": np.concatenate([c.reshape(count, -1) for c in coefficients], axis=1).mean(),
-    }
-    return worlds.batches(styles, problems, coefficients), {key: float(value) for key, value in info.items()}
+        state = style_intervention.run_batch(synthesis, part, config=config, smallest=_SMALLEST)
+        change = jax.vmap(style_intervention.merged)(part, state.coefficients)
+        parts.append((*(_latents(synthesis, codes) for codes in (part.codes, change)), state.steps))
+    start, displacement, steps = (np.concatenate(leaves) for leaves in zip(*parts, strict=True))
+    return Path(synthesis.space, start, displacement), float(steps.sum(axis=1).mean())
 
 
-def summary(outcome: Outcome, index: int, extra: dict[str, Any]) -> dict[str, Any]:
+def _latents(synthesis: StagedStyleGAN2, codes: Any) -> np.ndarray:
+    """Codes of the stages for a batch, as one array of the space."""
+    rows = np.concatenate([np.asarray(code).reshape(len(code), -1) for code in codes], axis=1)
+    return rows.reshape(len(rows), synthesis.generator.config.num_ws, -1) if synthesis.space == "w_plus" else rows
+
+
+def summary(outcome: Outcome, index: int, **extra: Any) -> dict[str, Any]:
     """Means over the images."""
     others = np.delete(np.abs(outcome.change), index, axis=1)
     return {
@@ -235,91 +113,146 @@ def summary(outcome: Outcome, index: int, extra: dict[str, Any]) -> dict[str, An
 
 
 def attribute_report(
-    world: World,
-    attribute: str,
-    codes: dict[Space, np.ndarray],
-    labels: np.ndarray,
-    every: dict[Space, list[Boundary]],
-    activity: np.ndarray,
-    options: Options,
+    world: World, attribute: str, compared: Mapping[str, Path], samples: Samples, problems: Problem, output: FilePath
 ) -> dict[str, Any]:
-    """All methods on one attribute, and its sheet: a row per method."""
+    """The method at strength 1, what it is compared with at the same change of the attribute, and its ablations.
+
+    Writes the sheet: a row per method.
+    """
     index = avatars.ATTRIBUTES.index(attribute)
-    bounds: dict[Space, Boundary] = {space: found[index] for space, found in every.items()}
-    edits = edits_of(world, attribute, options)
-    report: dict[str, Any] = {"methods": {}}
-    rows = [np.asarray(images.to_uint8(jnp.asarray(edits.image[:_TILES])))]
-
-    def add(name: str, styles: Any, **extra: Any) -> Outcome:
-        outcome, pictures = measured(world, edits, styles)
-        report["methods"][name] = summary(outcome, index, extra)
-        rows.append(pictures[:_TILES])
-        return outcome
-
-    compared = attribute in options.attributes
-    if compared:
-        report["figure_7"] = figure_7(world, bounds, edits)
-    moved = worlds.batches(functools.partial(interpolated, world, bounds, step=_STEP), edits.z)
-    plain = add("Z", moved["Z"])
-    layered, joint = StagedStyleGAN2(world.generator), StagedStyleGAN2(world.generator, joint=True)
-    problems = posed(world, layered, bounds, edits)
-    styles, extra = intervened(world, layered, problems, InterventionConfig())
-    ours = add("Style Intervention", styles, **extra)
-    if compared:
-        styles, extra = intervened(world, joint, posed(world, joint, bounds, edits), InterventionConfig())
-        add("Style Intervention, joint", styles, **extra)
-        for space in ("W", "W+", "S"):
-            add(space, moved[space])
-        styles, others = interfacegan(world, every["z"], index, edits, plain)
-        add("InterFaceGAN", styles, conditions=others)
-        goal = float(ours.change[:, index].mean())
-        styles, extra = stylespace(world, codes["s"], labels[0], activity, attribute, edits, goal)
-        add("StyleSpace", styles, **extra)
-        for space, name in (("w", "W"), ("w_plus", "W+")):
-            staged = StagedStyleGAN2(world.generator, space)  # pyright: ignore[reportArgumentType]
-            styles, extra = intervened(world, staged, posed(world, staged, bounds, edits), InterventionConfig())
-            add(f"Style Intervention in {name}", styles, **extra)
+    ours, steps = intervened(StagedStyleGAN2(world.generator), problems, InterventionConfig())
+    outcomes = {reports.OURS: measured(world, samples, ours)}
+    report = {reports.OURS: summary(outcomes[reports.OURS], index, strength=1.0, steps=steps)}
+    for name, path in compared.items():
+        if name.startswith(reports.OURS):
+            report[f"{name}, strength 1"] = summary(measured(world, samples, path), index, strength=1.0)
+        strength = strength_for(world, samples, path, attribute=index, goal=report[reports.OURS]["change"])
+        outcomes[name] = measured(world, samples, path, strength)
+        report[name] = summary(outcomes[name], index, strength=strength)
     if attribute in _ABLATED:
-        for name, change in (
-            ("without L_pix", {"pixel_loss": "none"}),
-            ("without L_attr", {"attribute_weight": 0.0}),
-            ("without L_norm", {"norm_weight": 0.0}),
-        ):
-            styles, extra = intervened(world, layered, problems, dataclasses.replace(InterventionConfig(), **change))
-            add(name, styles, **extra)
-    report["rows"] = ["original", *report["methods"]]
-    sheet = [tile for row in rows for tile in row]
-    images.save_png(options.output / f"{attribute}.png", images.image_grid(sheet, columns=_TILES, rows=len(rows)))
+        for name, config in _ABLATIONS.items():
+            path, steps = intervened(StagedStyleGAN2(world.generator), problems, config)
+            outcomes[name] = measured(world, samples, path)
+            report[name] = summary(outcomes[name], index, strength=1.0, steps=steps)
+    rows = [
+        np.asarray(images.to_uint8(jnp.asarray(samples.image))),
+        *(outcome.picture for outcome in outcomes.values()),
+    ]
+    sheet = [tile for row in rows for tile in row[:_TILES]]
+    images.save_png(output / f"{attribute}.png", images.image_grid(sheet, columns=_TILES, rows=len(rows)))
     return report
 
 
-def table_2(every: Sequence[Boundary]) -> dict[str, dict[str, float]]:
-    """Accuracy of the boundaries in S on both sets, and their zeros."""
+def figure_7(world: World, samples: Samples, paths: Mapping[Any, Path]) -> dict[str, list[float]]:
+    """Mean squared change outside the region against the strength, for each space."""
+    return {
+        space: [float(measured(world, samples, path, strength).outside.mean()) for strength in _FIGURE_7]
+        for space, path in paths.items()
+    }
+
+
+def table_2(every: Sequence[Boundary], labels: np.ndarray) -> dict[str, dict[str, float]]:
+    """Accuracy of the boundaries in S on both sets, their zeros, and the share of the more frequent label."""
     return {
         bound.direction.name: {
+            "majority": float(max(positive.mean(), 1 - positive.mean())),
             "train": bound.train_accuracy,
             "validate": float(bound.direction.accuracy or 0),
             "sparsity": float(np.mean(np.asarray(bound.direction.vector) == 0)),
         }
-        for bound in every
+        for bound, positive in zip(every, labels.T, strict=True)
     }
+
+
+def table_6(world: World, bounds: Mapping[Space, Boundary], samples: Samples) -> dict[str, dict[str, float]]:
+    """Seconds for an image alone and in a batch, and peak memory of the former by XLA's analysis."""
+    config = InterventionConfig()
+    report = {}
+    batch: Samples = jax.tree.map(lambda leaf: leaf[: worlds.BATCH], samples)
+    for name, synthesis in stagings(world.generator).items():
+        problems = jax.tree.map(jnp.asarray, posed(synthesis, bounds, batch))
+        alone = functools.partial(style_intervention.run, config=config)
+        single = [jax.tree.map(lambda leaf, i=i: leaf[i], problems) for i in range(_TILES)]
+        report[name] = _cost(alone, [(synthesis, problem) for problem in single])
+        report[name]["batched"] = _seconds_batched(synthesis, problems, _SMALLEST)
+        if name == reports.OURS:
+            report[name]["never_shrunk"] = _seconds_batched(synthesis, problems, 2 * worlds.BATCH)
+    flat = [jnp.asarray(code) for code in baselines.interpolation(world, bounds, batch)["s"].start[:_TILES]]
+    report["StyleSpace: edit"] = _cost(_edit_channel, [(world.generator, code) for code in flat])
+    report["StyleSpace: channel analysis"] = _cost(baselines.channel_maps, [(world.generator, code) for code in flat])
+    return report
+
+
+def _seconds_batched(synthesis: StagedStyleGAN2, problems: Problem, smallest: int) -> float:
+    """Seconds per image of a batch that shrinks to `smallest`, compiled for other images of it before."""
+    seconds = []
+    for turn in range(4):  # the first compiles
+        part = jax.tree.map(lambda leaf, turn=turn: jnp.roll(leaf, turn, axis=0)[: worlds.BATCH], problems)
+        began = time.perf_counter()
+        state = style_intervention.run_batch(synthesis, part, config=InterventionConfig(), smallest=smallest)
+        jax.block_until_ready(state)
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds[1:])) / len(part.image)
+
+
+def _edit_channel(generator: StyleGAN2Generator, code: jax.Array) -> jax.Array:
+    return generator.synthesize(styles_of(generator, code.at[0].add(1), space="s"), noise="const")
+
+
+def _cost(function: Any, calls: Sequence[Any]) -> dict[str, float]:
+    compiled, stages = measure.compile_in_stages(function, *calls[0])
+
+    def call(turn: int) -> None:
+        jax.block_until_ready(compiled(*calls[turn]))
+
+    times = measure.in_turns({"call": call}, len(calls))
+    return {"seconds": times["call"]["median"], "peak_bytes": stages["peak_bytes"], "compile": stages["compile"]}
 
 
 def main(options: Options) -> None:
     """Measures, writes and prints."""
-    from benchmarks.reproduce import style_intervention_report as reports
-
+    if unknown := set(options.attributes) - set(avatars.ATTRIBUTES) or not options.attributes:
+        raise SystemExit(
+            f"error: --attributes: {unknown}; of {', '.join(avatars.ATTRIBUTES)}, one or more would be right"
+        )
     options.output.mkdir(parents=True, exist_ok=True)
     world = worlds.load_world()
     codes, labels = worlds.labelled_codes(world, count=options.svm_samples, seed=options.seed)
     every = worlds.boundaries(codes, labels, seed=options.seed)
-    activity = active_channels(world, options)
-    report: dict[str, Any] = {"environment": measure.environment(), "samples": options.samples, "step": _STEP}
-    report["steps_of_figure_7"] = [_STEP * fraction for fraction in _FIGURE_7]
-    report["table_2"] = table_2(every["s"])
-    report["attributes"] = {}
+    activity = baselines.active_channels(world, count=options.mapped_images, seed=options.seed + 2)
+    print("boundaries and channels: done", flush=True)
+    report: dict[str, Any] = {
+        "environment": measure.environment(),
+        "samples": options.samples,
+        "deviations": baselines.DEVIATIONS,
+        "strengths_of_figure_7": _FIGURE_7,
+        "table_2": table_2(every["s"], labels[0]),
+        "attributes": {},
+    }
+    variants = stagings(world.generator)
+    ours = variants.pop(reports.OURS)
     for attribute in dict.fromkeys((*options.attributes, *_ABLATED)):
-        report["attributes"][attribute] = attribute_report(world, attribute, codes, labels, every, activity, options)
+        index = avatars.ATTRIBUTES.index(attribute)
+        bounds: dict[Space, Boundary] = {space: found[index] for space, found in every.items()}
+        samples = samples_of(world, attribute, count=options.samples, seed=options.seed + 1)
+        plain = baselines.interpolation(world, bounds, samples)
+        compared, extra = {"Z": plain["z"]}, {}
+        if attribute in options.attributes:
+            compared |= {"W": plain["w"], "W+": plain["w_plus"], "S": plain["s"]}
+            extra["figure_7"] = figure_7(world, samples, compared)
+            compared["InterFaceGAN"], extra["condition"] = baselines.interfacegan(
+                world, every["z"], samples, plain["z"], attribute
+            )
+            compared["StyleSpace"], extra["channel"] = baselines.stylespace(
+                world, codes["s"], labels[0], activity, samples, plain["s"].start, attribute
+            )
+            for name, synthesis in variants.items():
+                compared[name], _ = intervened(synthesis, posed(synthesis, bounds, samples), InterventionConfig())
+        problems = posed(ours, bounds, samples)
+        methods = attribute_report(world, attribute, compared, samples, problems, options.output)
+        report["attributes"][attribute] = {"methods": methods, **extra}
+        if "table_6" not in report:
+            report["table_6"] = table_6(world, bounds, samples)
         (options.output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         print(f"{attribute}: done", flush=True)
     text = reports.as_markdown(report, options.attributes, _ABLATED)

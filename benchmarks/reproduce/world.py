@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit import avatars, metrics, regions
+from jaxedit import avatars
 from jaxedit.directions.svm import Boundary, fit_boundary
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.spaces import Space, join_styles
-from jaxedit.staged import Codes
 
 SPACES: tuple[Space, ...] = ("z", "w", "w_plus", "s")
 BATCH = 50
 
 
 class World(NamedTuple):
-    """The generator and what looks at its pictures. The judge labels nothing that is fitted."""
+    """The generator and what looks at its pictures. The judge labels nothing that directions are fitted to."""
 
     generator: StyleGAN2Generator
     classifier: Any
     judge: Any
     parser: Any
     embedding: Any
-
-
-class Outcome(NamedTuple):
-    """What an edit did to one image.
-
-    Attributes:
-        outside: Mean squared change outside the mask, of images in [-1, 1].
-        inside: The same inside.
-        ssim: Of the whole image.
-        identity: Cosine similarity of identity embeddings.
-        change: Change of the probability of each attribute, as the judge sees it.
-    """
-
-    outside: Any
-    inside: Any
-    ssim: Any
-    identity: Any
-    change: Any
 
 
 def load_world() -> World:
@@ -58,16 +41,24 @@ def load_world() -> World:
     )
 
 
-def batches(function: Callable[..., Any], *trees: Any, size: int = BATCH) -> Any:
-    """A function of single samples over many, in batches of one size, as NumPy arrays."""
-    compiled = jax.jit(jax.vmap(function))
+def batches(function: Callable[..., Any], shared: Any, *trees: Any, **static: Any) -> Any:
+    """A function `(shared, *sample, **static)` of single samples over many, in batches, as NumPy arrays.
+
+    It is compiled once if it is one of a module.
+    """
     count = len(jax.tree.leaves(trees)[0])
     parts = []
-    for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)
-        part = compiled(*jax.tree.map(lambda leaf, rows=rows: leaf[rows], trees))
+    for start in range(0, count, BATCH):
+        rows = np.minimum(np.arange(start, start + BATCH), count - 1)
+        samples = jax.tree.map(lambda leaf, rows=rows: leaf[rows], trees)
+        part = _batch(function, tuple(static.items()), shared, samples)
         parts.append(jax.tree.map(lambda leaf, start=start: np.asarray(leaf)[: count - start], part))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+@functools.partial(jax.jit, static_argnames=("function", "static"))
+def _batch(function: Callable[..., Any], static: tuple[tuple[str, Any], ...], shared: Any, samples: Any) -> Any:
+    return jax.vmap(functools.partial(function, shared, **dict(static)))(*samples)
 
 
 def labelled_codes(world: World, *, count: int, seed: int) -> tuple[dict[Space, np.ndarray], np.ndarray]:
@@ -79,21 +70,21 @@ def labelled_codes(world: World, *, count: int, seed: int) -> tuple[dict[Space, 
     Returns:
         Codes by space, and labels `[count, 12]` for those of Z, W and S, and for those of W+, as one array `[2, ...]`.
     """
-    generator = world.generator
-
-    def one(key: jax.Array) -> Any:
-        first, second, place = jax.random.split(key, 3)
-        z = jax.random.normal(first, (generator.config.z_dim,))
-        w, other = generator.map(z), generator.map(jax.random.normal(second, z.shape))
-        rows = jnp.arange(generator.config.num_ws) < jax.random.randint(place, (), 1, generator.config.num_ws)
-        mixed = jnp.where(rows[:, None], w[None], other[None])
-        styles = generator.styles(w)
-        images = jnp.stack([generator.synthesize(s, noise="const") for s in (styles, generator.styles(mixed))])
-        labels = jax.vmap(world.classifier.classify)(images) > 0
-        return {"z": z, "w": w, "w_plus": mixed, "s": join_styles(styles)}, labels
-
-    codes, labels = batches(one, jax.random.split(jax.random.key(seed), count))
+    codes, labels = batches(_labelled, world, jax.random.split(jax.random.key(seed), count))
     return codes, np.moveaxis(labels, 1, 0)
+
+
+def _labelled(world: World, key: jax.Array) -> tuple[dict[Space, jax.Array], jax.Array]:
+    generator = world.generator
+    first, second, place = jax.random.split(key, 3)
+    z = jax.random.normal(first, (generator.config.z_dim,))
+    w, other = generator.map(z), generator.map(jax.random.normal(second, z.shape))
+    rows = jnp.arange(generator.config.num_ws) < jax.random.randint(place, (), 1, generator.config.num_ws)
+    mixed = jnp.where(rows[:, None], w[None], other[None])
+    styles = generator.styles(w)
+    images = jnp.stack([generator.synthesize(s, noise="const") for s in (styles, generator.styles(mixed))])
+    labels = jax.vmap(world.classifier.classify)(images) > 0
+    return {"z": z, "w": w, "w_plus": mixed, "s": join_styles(styles)}, labels
 
 
 def boundaries(codes: dict[Space, np.ndarray], labels: np.ndarray, *, seed: int) -> dict[Space, list[Boundary]]:
@@ -114,49 +105,19 @@ def boundaries(codes: dict[Space, np.ndarray], labels: np.ndarray, *, seed: int)
     }
 
 
-def mask_for(world: World, image: jax.Array, attribute: str) -> jax.Array:
-    """Where an image may change for an attribute: Table I, from the parser, dilated."""
-    parsing = jnp.argmax(world.parser.segment(image), axis=-1)
-    return regions.dilate(regions.mask_of(parsing, regions.classes_of(attribute)))
-
-
-def outcome(world: World, image: jax.Array, edited: jax.Array, mask: jax.Array) -> Outcome:
-    """Measures an edit."""
-    embed, judged = world.embedding.embed, world.judge.classify
-    return Outcome(
-        metrics.masked_mse(image, edited, ~mask),
-        metrics.masked_mse(image, edited, mask),
-        metrics.ssim(image, edited),
-        metrics.identity_score(embed(image), embed(edited)),
-        metrics.attribute_change(judged(image), judged(edited)),
-    )
-
-
-def length(codes: Codes | jax.Array) -> jax.Array:
-    """Norm over all numbers of a code."""
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(codes)))
-
-
 def without(world: World, attribute: int, *, count: int, seed: int) -> np.ndarray:
     """z of random samples that the classifier sees without an attribute."""
-    generator = world.generator
-
-    def has(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        z = jax.random.normal(key, (generator.config.z_dim,))
-        image = generator.synthesize(generator.styles(generator.map(z)), noise="const")
-        return z, world.classifier.classify(image)[attribute] > 0
-
     found: list[np.ndarray] = []
-    for step in _forever():
-        z, positive = batches(has, jax.random.split(jax.random.fold_in(jax.random.key(seed), step), 4 * BATCH))
-        found.append(z[~positive])
+    for step in itertools.count():
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), step), 4 * BATCH)
+        z, logits = batches(_classified, world, keys)
+        found.append(z[logits[:, attribute] <= 0])
         if sum(map(len, found)) >= count:
             break
     return np.concatenate(found)[:count]
 
 
-def _forever() -> Iterator[int]:
-    step = 0
-    while True:
-        yield step
-        step += 1
+def _classified(world: World, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    generator = world.generator
+    z = jax.random.normal(key, (generator.config.z_dim,))
+    return z, world.classifier.classify(generator.synthesize(generator.styles(generator.map(z)), noise="const"))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.stylegan2_blocks import synthesize_block
 from jaxedit.regions import mask_of
-from jaxedit.spaces import Direction
+from jaxedit.spaces import Direction, split_styles
 
 _PRECISION = 2  # power of a region's area that its overlap is divided by: prefers small regions
 
@@ -103,6 +105,45 @@ def gradient_maps(
         (columns,) = jax.lax.map(pull, seeds, batch_size=batch_size)
         rows = columns.T.reshape(styles.size, *output.shape)
     return jnp.abs(rows).mean(axis=-1)
+
+
+def local_gradient_maps(
+    generator: StyleGAN2Generator,
+    styles: Float[ArrayLike, " channels"],
+    *,
+    size: int = 32,
+    noise: Literal["const", "none"] = "const",
+    batch_size: int = 16,
+) -> Float[Array, "channels size size"]:
+    """`gradient_maps` of a StyleGAN2 generator with a fraction of the work, equal to them up to rounding.
+
+    Every block is differentiated through its own window of the network, see `jaxedit.generators.stylegan2_blocks`.
+
+    Args:
+        generator: The generator.
+        styles: Flat styles of the image.
+        size: Side of the maps; it divides the image's (StyleSpace's code: 32).
+        noise: As in `synthesize_block`.
+        batch_size: Blocks differentiated at a time; more need more memory.
+
+    Returns:
+        The maps, not negative.
+
+    Raises:
+        ValueError: `size` does not divide the image's.
+    """
+    styles = jnp.asarray(styles)
+
+    def derivatives(block: Int[Array, "2"]) -> Float[Array, " channels"]:
+        def mean(flat: Float[Array, " channels"]) -> Float[Array, " colors"]:
+            codes, config = split_styles(flat, config=generator.config), generator.config
+            pixels = synthesize_block(generator.params, codes, block, size=size, config=config, noise=noise)
+            return pixels.mean(axis=(0, 1))
+
+        return jnp.abs(jax.jacrev(mean)(styles)).mean(axis=0)
+
+    blocks = jnp.stack(jnp.meshgrid(jnp.arange(size), jnp.arange(size), indexing="ij"), axis=-1).reshape(-1, 2)
+    return jax.lax.map(derivatives, blocks, batch_size=batch_size).T.reshape(-1, size, size)
 
 
 def region_overlaps(

@@ -49,7 +49,7 @@ def select_extremes(
         Their indices, and for each whether it is one of the highest.
 
     Raises:
-        ValueError: The fraction is out of range, or takes no sample.
+        ValueError: The fraction is out of range, takes no sample, or the same scores from both ends.
     """
     scores = np.asarray(scores)
     if not 0 < fraction <= 0.5:
@@ -58,6 +58,8 @@ def select_extremes(
     if not count:
         raise ValueError(f"{fraction} of {len(scores)} samples is less than one")
     order = np.argsort(scores, kind="stable")
+    if scores[order[-count]] <= scores[order[count - 1]]:
+        raise ValueError(f"the highest and the lowest {count} of {len(scores)} scores are not apart")
     return np.concatenate([order[-count:], order[:count]]), np.arange(2 * count) < count
 
 
@@ -116,6 +118,8 @@ def fit_boundary(
     else:
         fitted = LinearSVC(C=c, dual="auto", random_state=0).fit(centred[train], labels[train])
     length = np.linalg.norm(fitted.coef_[0])
+    if not length:
+        raise ValueError(f"{name}: nothing in the latents separates these samples")
     normal = fitted.coef_[0] / length
     direction = Direction(
         name=name,
@@ -163,11 +167,37 @@ def _sparse(latents: np.ndarray, labels: np.ndarray, name: str, sparsity: float)
     return best
 
 
-def condition(direction: Direction, conditions: Sequence[Direction]) -> Direction:
-    """Removes from a direction what it shares with others: InterFaceGAN's conditional manipulation.
+def project_out(vector: np.ndarray, conditions: Sequence[np.ndarray]) -> Float[np.ndarray, "..."]:
+    """Removes from a normal what it shares with others: `project_boundary` of InterFaceGAN's code.
 
-    The direction is projected on the complement of the space that the conditions span, so repeated or dependent ones do
-    no harm. For one condition this is `n1 - (n1 . n2) n2` (section 3.2).
+    It is projected on the complement of the space that the conditions span, so repeated or dependent ones do no harm.
+    For one condition of length 1 this is `n1 - (n1 . n2) n2` (section 3.2).
+
+    Args:
+        vector: What to change.
+        conditions: What to leave alone; of the same shape, any lengths but 0, any number.
+
+    Returns:
+        The projected normal, float64, as long as before.
+
+    Raises:
+        ValueError: Nothing is left.
+    """
+    flat = np.asarray(vector, np.float64).reshape(-1)
+    length = np.linalg.norm(flat)
+    if conditions:
+        matrix = np.stack([np.asarray(other, np.float64).reshape(-1) for other in conditions])
+        _, values, rows = np.linalg.svd(matrix, full_matrices=False)
+        basis = rows[values > _RELATED * values.max(initial=0.0)]
+        flat = flat - basis.T @ (basis @ flat)
+    left = np.linalg.norm(flat)
+    if left <= _RELATED * length:
+        raise ValueError("nothing is left of the normal beside its conditions")
+    return (flat * (length / left)).reshape(np.shape(vector))
+
+
+def condition(direction: Direction, conditions: Sequence[Direction]) -> Direction:
+    """`project_out` for directions: InterFaceGAN's conditional manipulation.
 
     Args:
         direction: What to change.
@@ -179,24 +209,14 @@ def condition(direction: Direction, conditions: Sequence[Direction]) -> Directio
     Raises:
         ValueError: A condition of another space or shape, or nothing is left.
     """
-    vector = np.asarray(direction.vector, np.float64)
     for other in conditions:
-        if (other.space, np.shape(other.vector)) != (direction.space, vector.shape):
-            here, there = (direction.space, vector.shape), (other.space, np.shape(other.vector))
+        here, there = ((one.space, np.shape(one.vector)) for one in (direction, other))
+        if here != there:
             raise ValueError(f"{other.name}: {there} cannot condition {direction.name}, which is {here}")
-    flat = vector.reshape(-1)
-    if conditions:
-        matrix = np.stack([np.asarray(other.vector, np.float64).reshape(-1) for other in conditions])
-        _, values, rows = np.linalg.svd(matrix, full_matrices=False)
-        basis = rows[values > _RELATED * values.max(initial=0.0)]
-        flat = flat - basis.T @ (basis @ flat)
-    length, left = np.linalg.norm(vector), np.linalg.norm(flat)
-    if left <= _RELATED * length:
-        raise ValueError(f"{direction.name}: nothing is left of it beside {', '.join(o.name for o in conditions)}")
     names = ", ".join(other.name for other in conditions)
-    return dataclasses.replace(
-        direction,
-        name=f"{direction.name} without {names}" if names else direction.name,
-        vector=(flat * (length / left)).reshape(vector.shape).astype(np.float32),
-        accuracy=None,
-    )
+    try:
+        vector = project_out(np.asarray(direction.vector), [np.asarray(other.vector) for other in conditions])
+    except ValueError:
+        raise ValueError(f"{direction.name}: nothing is left of it beside {names}") from None
+    name = f"{direction.name} without {names}" if names else direction.name
+    return dataclasses.replace(direction, name=name, vector=vector.astype(np.float32), accuracy=None)

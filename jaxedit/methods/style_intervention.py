@@ -49,15 +49,16 @@ class InterventionConfig:
     Attributes:
         attribute_weight: Of L_attr (paper: 1e-2).
         norm_weight: Of L_norm (paper: 1e-6).
-        learning_rate: Of Adam; not in the paper.
+        learning_rate: Of Adam; not in the paper. With smaller ones the tolerance ends layers before their coefficients
+            have gone where they should.
         max_steps: At most so many per layer, t_m; not in the paper.
         tolerance: Change of the loss between two steps that ends a layer (paper: 1e-3).
-        pixel_loss: "mean_square", "norm" (Eq. 6 as printed), or "none" to leave it out.
+        pixel_loss: "root_mean_square", "mean_square", "norm" (Eq. 6 as printed), or "none" to leave it out.
     """
 
     attribute_weight: float = 1e-2
     norm_weight: float = 1e-6
-    learning_rate: float = 0.1
+    learning_rate: float = 0.3
     max_steps: int = 20
     tolerance: float = 1e-3
     pixel_loss: Literal["root_mean_square", "mean_square", "norm", "none"] = "root_mean_square"
@@ -129,13 +130,19 @@ def pose(
 
     Returns:
         The problem.
+
+    Raises:
+        ValueError: A mask of another size than the image.
     """
     codes = synthesis.codes(latent)
     displacement = tuple(after - code for after, code in zip(synthesis.codes(edited), codes, strict=True))
     directed = synthesis.codes(normal)
     scale = jnp.sqrt(_dot(displacement, displacement) / jnp.maximum(_dot(directed, directed), _TINY))
     image = synthesis.render(synthesis.prepare(synthesis.start(), codes, 0), codes, 0)
-    outside = 1 - jnp.asarray(mask).astype(image.dtype)
+    mask = jnp.asarray(mask)
+    if mask.shape != image.shape[:2]:
+        raise ValueError(f"a mask of shape {mask.shape} for an image of {image.shape[0]} x {image.shape[1]} pixels")
+    outside = 1 - mask.astype(image.dtype)
     return Problem(codes, displacement, tuple(scale * part for part in directed), outside, image)
 
 

@@ -54,8 +54,8 @@ def ssim(
     """Structural similarity (Wang et al., 2004) of images in [-1, 1], the mean over channels.
 
     The original's constants: Gaussian window of 11 pixels and deviation 1.5, K1 = 0.01, K2 = 0.03, statistics of the
-    population, and only windows that lie inside the image. It is defined on one channel; colours are averaged as
-    scikit-image does.
+    population, and only windows that lie inside the image. It is defined on one channel from black upwards, so its
+    luminance term sees images as [0, 2]; colours are averaged as scikit-image does.
 
     Args:
         image: One image, 11 pixels or more each way.
@@ -75,7 +75,8 @@ def ssim(
     variance2 = _windowed(second * second) - mean2 * mean2
     covariance = _windowed(first * second) - mean1 * mean2
     c1, c2 = (_K1 * _RANGE) ** 2, (_K2 * _RANGE) ** 2
-    luminance = (2 * mean1 * mean2 + c1) / (mean1 * mean1 + mean2 * mean2 + c1)
+    level1, level2 = mean1 + 1, mean2 + 1
+    luminance = (2 * level1 * level2 + c1) / (level1 * level1 + level2 * level2 + c1)
     return jnp.mean(luminance * (2 * covariance + c2) / (variance1 + variance2 + c2))
 
 

@@ -1,0 +1,129 @@
+"""Edits as straight paths of codes, what they did to the pictures, and their strength for a wanted change."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.reproduce.world import World, batches, without
+from jaxedit import avatars, images, metrics, regions
+from jaxedit.generators.stylegan2 import StyleGAN2Generator, Styles
+from jaxedit.spaces import Space, split_styles
+
+_WEAKEST = 0.25  # the first strength tried
+_CLOSE = 0.005  # of the wanted change
+_ROUNDS = 6
+
+
+class Samples(NamedTuple):
+    """Images to edit and where they may change: `[samples, ...]` each."""
+
+    z: np.ndarray
+    image: np.ndarray
+    mask: np.ndarray
+
+
+class Path(NamedTuple):
+    """What a method does to codes: `start + strength * displacement`, `[samples, ...]` each.
+
+    Attributes:
+        space: Of the codes.
+        start: Of the images.
+        displacement: At strength 1.
+        most: The largest strength tried.
+    """
+
+    space: Space
+    start: np.ndarray
+    displacement: np.ndarray
+    most: float = 8.0
+
+
+class Outcome(NamedTuple):
+    """What an edit did to each image.
+
+    Attributes:
+        outside: Mean squared change outside the mask, of images in [-1, 1].
+        ssim: Of the whole image.
+        identity: Cosine similarity of identity embeddings.
+        change: Change of the probability of each attribute, as the judge sees it.
+        picture: 8 bit.
+    """
+
+    outside: np.ndarray
+    ssim: np.ndarray
+    identity: np.ndarray
+    change: np.ndarray
+    picture: np.ndarray
+
+
+def samples_of(world: World, attribute: str, *, count: int, seed: int) -> Samples:
+    """Images without an attribute, and Table I's regions for it from the parser, dilated."""
+    z = without(world, avatars.ATTRIBUTES.index(attribute), count=count, seed=seed)
+    return Samples(z, *batches(_sample, world, z, attribute=attribute))
+
+
+def _sample(world: World, z: jax.Array, *, attribute: str) -> tuple[jax.Array, jax.Array]:
+    image = world.generator.synthesize(styles_of(world.generator, z, space="z"), noise="const")
+    return image, regions.dilate(regions.mask_of(world.parser.parse(image), regions.classes_of(attribute)))
+
+
+def styles_of(generator: StyleGAN2Generator, code: jax.Array, *, space: Space) -> Styles:
+    """The style vectors of a code of any space."""
+    if space == "s":
+        return split_styles(code, config=generator.config)
+    return generator.styles(generator.map(code) if space == "z" else code)
+
+
+def measured(world: World, samples: Samples, path: Path, strength: float = 1.0) -> Outcome:
+    """What a path did to the images at one strength."""
+    shared = (world, jnp.float32(strength))
+    return batches(_measured, shared, samples.image, samples.mask, path.start, path.displacement, space=path.space)
+
+
+def _measured(
+    shared: tuple[World, jax.Array], image: jax.Array, mask: jax.Array, start: Any, displacement: Any, *, space: Space
+) -> Outcome:
+    world, strength = shared
+    code = start + strength * displacement
+    edited = world.generator.synthesize(styles_of(world.generator, code, space=space), noise="const")
+    embed, judged = world.embedding.embed, world.judge.classify
+    found = (
+        metrics.masked_mse(image, edited, ~mask),
+        metrics.ssim(image, edited),
+        metrics.identity_score(embed(image), embed(edited)),
+        metrics.attribute_change(judged(image), judged(edited)),
+        images.to_uint8(edited),
+    )
+    return Outcome(*found)  # pyright: ignore[reportArgumentType]
+
+
+def strength_for(world: World, samples: Samples, path: Path, *, attribute: int, goal: float) -> float:
+    """The least strength at which the mean change of an attribute is as wanted, or else that with the largest change.
+
+    Of doublings; between two of them by false position and bisection in turns.
+    """
+    tried = {0.0: 0.0}
+
+    def change(strength: float) -> float:
+        if strength not in tried:
+            tried[strength] = float(measured(world, samples, path, strength).change[:, attribute].mean())
+        return tried[strength]
+
+    if goal <= 0:
+        raise ValueError(f"the wanted change is {goal:.3f}; above 0 would be right")
+    below, above = 0.0, _WEAKEST
+    while change(above) < goal:
+        if 2 * above > path.most:
+            return max(tried, key=tried.__getitem__)
+        below, above = above, 2 * above
+    for turn in range(_ROUNDS):
+        share = 0.5 if turn % 2 else (goal - change(below)) / (change(above) - change(below))
+        guess = below + share * (above - below)
+        if abs(change(guess) - goal) < _CLOSE:
+            break
+        below, above = (guess, above) if change(guess) < goal else (below, guess)
+    return min(tried, key=lambda strength: abs(tried[strength] - goal))
