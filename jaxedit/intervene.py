@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -157,14 +158,19 @@ def _edited(
 def _config(command: Intervene) -> InterventionConfig:
     if not math.isfinite(command.strength) or not command.strength:
         raise ValueError("--strength takes a number other than 0")
-    if not 0 <= command.attribute_weight < math.inf or not 0 < command.learning_rate < math.inf:
+    default = style_intervention.JOINT if command.mode == "joint" else InterventionConfig()
+    learning_rate = default.learning_rate if command.learning_rate is None else command.learning_rate
+    if not 0 <= command.attribute_weight < math.inf or not 0 < learning_rate < math.inf:
         raise ValueError("--attribute-weight takes a number from 0 on, --learning-rate one above 0")
     if command.max_steps < 1:
         raise ValueError(f"--max-steps is {command.max_steps}; 1 or more would be right")
     if command.noise_mode == "random" or command.label is not None:
         raise ValueError("intervene takes --noise-mode const or none, and unconditional networks")
-    return InterventionConfig(
-        attribute_weight=command.attribute_weight, learning_rate=command.learning_rate, max_steps=command.max_steps
+    return dataclasses.replace(
+        default,
+        attribute_weight=command.attribute_weight,
+        learning_rate=learning_rate,
+        max_steps=command.max_steps,
     )
 
 

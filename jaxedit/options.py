@@ -101,8 +101,8 @@ class Intervene(Drawing):
     """The published algorithm, layer after layer, or all layers at once, which is several times faster."""
     attribute_weight: float = 1e-2
     """Weight of the attribute's loss: more keeps more of the edit."""
-    learning_rate: float = 0.3
-    """Of Adam."""
+    learning_rate: float | None = None
+    """Of Adam. Default: 1, or 0.3 for --mode joint."""
     max_steps: int = 20
     """At most so many per layer."""
 

@@ -112,7 +112,7 @@ def reference(synthesis: StagedStyleGAN2, problem: Problem, config: Intervention
 def test_run_equals_algorithm_1():
     """Protects: layer by layer, a fresh Adam each, frozen coefficients before and after, clamps and early stopping."""
     synthesis, problem = posed()
-    config = InterventionConfig(learning_rate=0.1, max_steps=6, tolerance=2e-3)
+    config = InterventionConfig(pixel_loss="root_mean_square", learning_rate=0.1, max_steps=6, tolerance=2e-3)
     found = jax.jit(lambda p: style_intervention.run(synthesis, p, config=config))(problem)
     expected, steps = reference(synthesis, problem, config)
     assert found.steps.tolist() == steps and 6 in steps and min(steps) < 6

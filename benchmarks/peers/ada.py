@@ -230,11 +230,11 @@ class _Intervention:
         )
         active = coefficients[index].clone().requires_grad_()
         mixed = [*coefficients[:index], active, *coefficients[index + 1 :]]
-        optimizer = torch.optim.Adam([active], lr=0.3)
+        optimizer = torch.optim.Adam([active], lr=1.0)
         change = [(1 - c) * z + c * n for c, z, n in zip(mixed, displacement, normal, strict=True)]
         self.styles[:] = [code + part for code, part in zip(codes, change, strict=True)]
         image = self.network.synthesis(self.ws, noise_mode="const")[0].float().permute(1, 2, 0)
-        pixel = (outside[..., None] * (image - original)).square().mean().sqrt()
+        pixel = (outside[..., None] * (image - original)).square().mean()
         attribute = -torch.nn.functional.cosine_similarity(torch.cat(normal), torch.cat(change), dim=0)
         loss = pixel + 1e-2 * attribute + 1e-6 * torch.cat(mixed).norm()
         loss.backward()

@@ -17,7 +17,7 @@ from jaxedit.directions.svm import Boundary, condition
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.spaces import Space, join_styles, split_styles
 
-DEVIATIONS = 2.5  # of the step in Z that is strength 1
+DEVIATIONS = 2.0  # of the step in Z that is strength 1
 _EXAMPLES = 30  # positive examples for StyleSpace, as in its section 5
 _LOCAL = 0.5  # share of the images in which a channel has to act most in the attribute's region
 _MAP = 16  # side of the gradient maps

@@ -67,6 +67,10 @@ def stagings(generator: StyleGAN2Generator) -> dict[str, StagedStyleGAN2]:
     }
 
 
+def _config(synthesis: StagedStyleGAN2) -> InterventionConfig:
+    return style_intervention.JOINT if synthesis.joint or synthesis.space == "w" else InterventionConfig()
+
+
 def posed(synthesis: StagedStyleGAN2, bounds: Mapping[Space, Boundary], samples: Samples) -> Problem:
     """The problems of Style Intervention in the space of the stages."""
     normal = jnp.asarray(bounds[synthesis.space].direction.vector)
@@ -166,12 +170,11 @@ def table_2(every: Sequence[Boundary], labels: np.ndarray) -> dict[str, dict[str
 
 def table_6(world: World, bounds: Mapping[Space, Boundary], samples: Samples) -> dict[str, dict[str, float]]:
     """Seconds for an image alone and in a batch, and peak memory of the former by XLA's analysis."""
-    config = InterventionConfig()
     report = {}
     batch: Samples = jax.tree.map(lambda leaf: leaf[: worlds.BATCH], samples)
     for name, synthesis in stagings(world.generator).items():
         problems = jax.tree.map(jnp.asarray, posed(synthesis, bounds, batch))
-        alone = functools.partial(style_intervention.run, config=config)
+        alone = functools.partial(style_intervention.run, config=_config(synthesis))
         single = [jax.tree.map(lambda leaf, i=i: leaf[i], problems) for i in range(_TILES)]
         report[name] = _cost(alone, [(synthesis, problem) for problem in single])
         report[name]["batched"] = _seconds_batched(synthesis, problems, _SMALLEST)
@@ -189,7 +192,7 @@ def _seconds_batched(synthesis: StagedStyleGAN2, problems: Problem, smallest: in
     for turn in range(4):  # the first compiles
         part = jax.tree.map(lambda leaf, turn=turn: jnp.roll(leaf, turn, axis=0)[: worlds.BATCH], problems)
         began = time.perf_counter()
-        state = style_intervention.run_batch(synthesis, part, config=InterventionConfig(), smallest=smallest)
+        state = style_intervention.run_batch(synthesis, part, config=_config(synthesis), smallest=smallest)
         jax.block_until_ready(state)
         seconds.append(time.perf_counter() - began)
     return float(np.median(seconds[1:])) / len(part.image)
@@ -247,7 +250,7 @@ def main(options: Options) -> None:
                 world, codes["s"], labels[0], activity, samples, plain["s"].start, attribute
             )
             for name, synthesis in variants.items():
-                compared[name], _ = intervened(synthesis, posed(synthesis, bounds, samples), InterventionConfig())
+                compared[name], _ = intervened(synthesis, posed(synthesis, bounds, samples), _config(synthesis))
         problems = posed(ours, bounds, samples)
         methods = attribute_report(world, attribute, compared, samples, problems, options.output)
         report["attributes"][attribute] = {"methods": methods, **extra}

@@ -11,14 +11,15 @@ What the paper leaves open is decided here:
 
 * Line 8 of Algorithm 1 adds the gradient; the loss is to be minimised (section III-C) by Adam (IV-A), so it descends.
 * A layer is one style layer: N is 26 at 1024 px. Every layer starts with a fresh Adam.
-* L_pix is the *root mean* square over pixels and channels of the masked difference of images in [-1, 1]: the norm of
-  Eq. 6 without its dependence on the size of the image. The stopping threshold of 1e-3 and the weights 1e-2 and 1e-6
-  suit its size, 0.1 or so; beside a norm over a million pixels (`pixel_loss="norm"`) they would do nothing, and beside
-  the mean square of a good edit the threshold ends every layer after its first step.
+* L_pix is the *mean* square over pixels and channels of the masked difference of images in [-1, 1]. Its size, 0.01 or
+  so, is that of the weighted L_attr; beside the norm over a million pixels that Eq. 6 prints (`pixel_loss="norm"`) the
+  weights 1e-2 and 1e-6 and the threshold of 1e-3 would do nothing. Beside its root, L_attr loses: edits of the same
+  attribute change were weaker and no more local.
+* The learning rate is 1, as wide as the range of Lambda: the first step decides for one of both displacements, and the
+  following ones correct it. With 0.1 the threshold ends a layer after one step, its coefficients hardly moved.
 * The clamp at the start of each step is one after each update, which also leaves the result in [0, 1].
 * A layer ends when the loss differs by less than `tolerance` from that of the step before, and that step is not taken.
 * The norm and the cosine have gradient 0 where they have none.
-* Neither the learning rate nor the number of steps is given. See `InterventionConfig`.
 * The mask is that of the input image only, as in the paper: hair that grows beyond its dilated mask is held back.
 
 The algorithm sees a generator only through `jaxedit.staged.StagedSynthesis`, whose stages are its layers.
@@ -49,19 +50,22 @@ class InterventionConfig:
     Attributes:
         attribute_weight: Of L_attr (paper: 1e-2).
         norm_weight: Of L_norm (paper: 1e-6).
-        learning_rate: Of Adam; not in the paper. With smaller ones the tolerance ends layers before their coefficients
-            have gone where they should.
+        learning_rate: Of Adam; not in the paper.
         max_steps: At most so many per layer, t_m; not in the paper.
         tolerance: Change of the loss between two steps that ends a layer (paper: 1e-3).
-        pixel_loss: "root_mean_square", "mean_square", "norm" (Eq. 6 as printed), or "none" to leave it out.
+        pixel_loss: "mean_square", "root_mean_square", "norm" (Eq. 6 as printed), or "none" to leave it out.
     """
 
     attribute_weight: float = 1e-2
     norm_weight: float = 1e-6
-    learning_rate: float = 0.3
+    learning_rate: float = 1.0
     max_steps: int = 20
     tolerance: float = 1e-3
-    pixel_loss: Literal["root_mean_square", "mean_square", "norm", "none"] = "root_mean_square"
+    pixel_loss: Literal["mean_square", "root_mean_square", "norm", "none"] = "mean_square"
+
+
+JOINT = InterventionConfig(learning_rate=0.3, tolerance=1e-4)
+"""For one joint stage: all coefficients at once overshoot in larger steps, and the loss changes less in each."""
 
 
 class Problem(NamedTuple):
