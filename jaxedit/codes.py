@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ import numpy as np
 from jaxedit.directions.files import Reader
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.options import Edit, Intervene
+from jaxedit.spaces import Direction
 
 MAX_PICTURES = 1_000_000
 
@@ -37,6 +39,28 @@ def parse_seeds(text: str) -> list[int]:
             raise ValueError(f"seeds {text!r}: more than {MAX_PICTURES} seeds; divide them between several runs")
         seeds.update(dict.fromkeys(range(begin, end + 1)))
     return list(seeds)
+
+
+def chosen_seeds(command: Edit | Intervene) -> list[int]:
+    """The seeds of a command that takes seeds or latents; none for latents."""
+    if (command.seeds is None) == (command.latents is None):
+        raise ValueError("give either --seeds or --latents")
+    return [] if command.seeds is None else parse_seeds(command.seeds)
+
+
+def chosen_codes(
+    command: Edit | Intervene,
+    seeds: Sequence[int],
+    generator: StyleGAN2Generator,
+    directions: Iterable[Direction],
+    read_arrays: Reader,
+) -> Codes:
+    """The latents of a command that takes seeds or latents, which the directions can edit."""
+    if command.latents is None:
+        return seed_codes(seeds, generator)
+    if any(direction.space == "z" for direction in directions):
+        raise ValueError("a Z direction cannot edit --latents: it acts before the mapping network; use --seeds")
+    return file_codes(command.latents, generator, read_arrays)
 
 
 def seed_codes(seeds: Sequence[int], generator: StyleGAN2Generator) -> Codes:

@@ -13,18 +13,18 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxedit import batch, checkpoints, demo, images, inspection
-from jaxedit.codes import MAX_PICTURES, Codes, file_codes, parse_seeds, seed_codes
+from jaxedit.codes import MAX_PICTURES, Codes, chosen_codes, chosen_seeds, parse_seeds, seed_codes
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.options import Command, Demo, Drawing, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
 from jaxedit.records import (
+    begin_pictures,
     check_latent_options,
     check_record,
     digest,
     drawing_settings,
     existing,
     file_digest,
-    write_record,
 )
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
@@ -84,18 +84,11 @@ def generate(command: Generate) -> None:
 
 def edit(command: Edit, read_arrays: files.Reader) -> None:
     """Draws every code at every strength."""
-    if (command.seeds is None) == (command.latents is None):
-        raise ValueError("give either --seeds or --latents")
-    seeds = None if command.seeds is None else parse_seeds(command.seeds)
+    seeds = chosen_seeds(command)
     _check_strengths(command)
     generator = checkpoints.load(command.checkpoint)
     directions = load_directions(command.direction, generator, read_arrays, space=command.space, layers=command.layers)
-    if command.latents is not None:
-        if any(direction.space == "z" for direction in directions):
-            raise ValueError("a Z direction cannot edit --latents: it acts before the mapping network; use --seeds")
-        codes = file_codes(command.latents, generator, read_arrays)
-    else:
-        codes = seed_codes(seeds or (), generator)
+    codes = chosen_codes(command, seeds, generator, directions, read_arrays)
     if len(codes.names) * len(command.strengths) > MAX_PICTURES:
         raise ValueError(f"more than {MAX_PICTURES} pictures; divide them between several runs")
     pictures = [
@@ -189,11 +182,7 @@ def _draw(
     with batch.PngWriter() as writer:
         for index, image in enumerate(tqdm(drawn, total=len(todo), unit="picture", disable=None)):
             if index == 0:
-                # Whatever stops the run from here on, every picture in the directory is of the recorded settings.
-                for picture in todo:
-                    if picture.name in present:
-                        (output / picture.name).unlink()
-                write_record(output / record, settings)
+                begin_pictures(output, record, settings, [picture.name for picture in todo])
             writer.write(output / todo[index].name, image)
     if command.grid:
         tiles = (images.read_png(output / picture.name) for picture in pictures)

@@ -18,14 +18,13 @@ from jaxedit.directions.files import save_direction
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.methods import style_intervention
-from jaxedit.methods.style_intervention import InterventionConfig, Problem
+from jaxedit.methods.style_intervention import Problem
 from jaxedit.spaces import edited_styles, split_styles
 from jaxedit.staged import Codes, StagedStyleGAN2
 
 SEEDS = (0, 1, 2, 3)
 _STRENGTH = 2.5
 _TRUNCATION = 0.7
-_CONFIG = InterventionConfig()
 _TILE, _MARGIN, _LINE = 128, 72, 28
 
 
@@ -88,7 +87,7 @@ def _intervened(generator: StyleGAN2Generator, latents: jax.Array, originals: ja
     posed = jax.vmap(jax.vmap(pose, (None, 0, 0, 0, 0)), (0, 0, 0, None, None))
     problems = jax.jit(posed)(latents, jax.jit(jax.vmap(masks))(originals), signs, *vectors)
     problems = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), problems)
-    state = style_intervention.run_batch(synthesis, problems, config=_CONFIG, smallest=len(problems.image))
+    state = style_intervention.run_batch(synthesis, problems, smallest=len(problems.image))
 
     def draw(problem: Problem, coefficients: Codes) -> jax.Array:
         return generator.synthesize(synthesis.styles(style_intervention.edited_codes(problem, coefficients)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,22 +17,22 @@ from PIL import Image
 from tqdm import tqdm
 
 from jaxedit import batch, checkpoints, images, metrics, regions
-from jaxedit.atomic import replacing
-from jaxedit.codes import Codes, file_codes, parse_seeds, seed_codes
+from jaxedit.codes import Codes, chosen_codes, chosen_seeds
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.log import Log, read_rows
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
 from jaxedit.networks.bisenet import FaceParser
 from jaxedit.options import Intervene
 from jaxedit.records import (
+    begin_pictures,
     check_latent_options,
     check_record,
     digest,
     drawing_settings,
     existing,
     file_digest,
-    write_record,
 )
 from jaxedit.spaces import Direction, displacement, edited_styles
 from jaxedit.staged import StagedStyleGAN2
@@ -72,17 +71,12 @@ def run(command: Intervene, read_arrays: files.Reader) -> None:
         ValueError: Something that the user gave is wrong; one line.
         OSError: A file cannot be read or written.
     """
-    if (command.seeds is None) == (command.latents is None):
-        raise ValueError("give either --seeds or --latents")
-    seeds = None if command.seeds is None else parse_seeds(command.seeds)
+    seeds = chosen_seeds(command)
     config = _config(command)
     generator = checkpoints.load(command.checkpoint)
     edit, region = _edit(command, generator, read_arrays), _region(command)
     check_latent_options(command, generator, from_seeds=command.latents is None)
-    if command.latents is not None:
-        codes = file_codes(command.latents, generator, read_arrays)
-    else:
-        codes = seed_codes(seeds or (), generator)
+    codes = chosen_codes(command, seeds, generator, [edit.direction], read_arrays)
     names = [f"{name}_{edit.name}{edit.strength:+g}.png" for name in codes.names]
     present = existing(command, names)
     todo = [index for index, name in enumerate(names) if command.existing != "skip" or name not in present]
@@ -92,22 +86,22 @@ def run(command: Intervene, read_arrays: files.Reader) -> None:
     settings = _settings(command, generator, edit, region)
     record = check_record(command, settings, names, present)
     command.output.mkdir(parents=True, exist_ok=True)
-    with _Measurements(command.output / _MEASUREMENTS, present - {names[index] for index in todo}) as measurements:
-        tiles: list[np.ndarray] = []
-        for first, part, drawn in _edited(command, generator, edit, region, config, codes, todo, masks):
-            if first:
-                # Whatever stops the run from here on, every picture in the directory is of the recorded settings.
-                for index in todo:
-                    (command.output / names[index]).unlink(missing_ok=True)
-                write_record(command.output / record, settings)
-                measurements.start()
+    stay = present - {names[index] for index in todo}
+    tiles: list[np.ndarray] = []
+    with contextlib.ExitStack() as stack:
+        log = None
+        for part, drawn in _edited(command, generator, edit, region, config, codes, todo, masks):
+            if log is None:
+                begin_pictures(command.output, record, settings, [names[index] for index in todo])
+                log = stack.enter_context(Log(command.output / _MEASUREMENTS, lambda row: row["picture"] in stay))
             for row, index in enumerate(part):
                 images.save_png(command.output / names[index], drawn["intervened"][row])
-                measurements.add(names[index], {key: drawn[key][row].tolist() for key in _MEASURED})
+                log.write({"picture": names[index]} | {key: drawn[key][row].tolist() for key in _MEASURED})
                 tiles += [drawn[kind][row] for kind in ("original", "plain", "intervened")] if command.grid else []
     if tiles:
         images.save_png(command.output / "grid.png", images.image_grid(tiles, columns=3, rows=len(tiles) // 3))
-    rows = [measurements.rows[name] for name in names if name in measurements.rows]
+    measurements = command.output / _MEASUREMENTS
+    rows = [row for row in (read_rows(measurements) if measurements.exists() else ()) if row["picture"] in names]
     if rows:
         plain, now = (np.mean([row[key] for row in rows]) for key in ("outside_mse_plain", "outside_mse"))
         print(f"mean squared change outside the region: {plain:.5f} for the plain edit, {now:.5f} now")
@@ -124,8 +118,8 @@ def _edited(
     codes: Codes,
     todo: Sequence[int],
     masks: dict[str, Path],
-) -> Iterator[tuple[bool, list[int], dict[str, np.ndarray]]]:
-    """Batches: whether it is the first, the pictures' numbers, and for each what `_draw` gives and its steps."""
+) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    """Batches: the pictures' numbers, and for each what `_draw` gives and its steps."""
     synthesis = StagedStyleGAN2(
         generator,
         joint=command.mode == "joint",
@@ -135,7 +129,8 @@ def _edited(
     pose = functools.partial(
         _pose,
         edit=edit,
-        region=region._replace(parser=None),
+        classes=region.classes,
+        dilation=region.dilation,
         truncation_psi=command.truncation_psi,
         truncation_cutoff=command.truncation_cutoff,
     )
@@ -151,7 +146,7 @@ def _edited(
             problems = compiled(synthesis, region.parser, latents, np.stack(given))
             state = style_intervention.run_batch(synthesis, problems, config=config, smallest=_smallest(size))
             drawn = jax.tree.map(np.asarray, _draw(synthesis, problems, state.coefficients))
-            yield not start, part, drawn | {"steps": np.asarray(state.steps)}
+            yield part, drawn | {"steps": np.asarray(state.steps)}
             progress.update(len(part))
 
 
@@ -194,8 +189,6 @@ def _edit(command: Intervene, generator: StyleGAN2Generator, read_arrays: files.
     normal = files.load_direction(command.normal, generator=generator, read=read_arrays)
     if normal.space != "s":
         raise ValueError(f"{command.normal}: a direction in {normal.space}; --normal takes one in s")
-    if direction.space == "z" and command.latents is not None:
-        raise ValueError("a Z direction cannot edit --latents: it acts before the mapping network; use --seeds")
     return Edit(direction, normal, command.strength, command.direction.stem)
 
 
@@ -248,7 +241,8 @@ def _pose(
     given: jax.Array,
     *,
     edit: Edit,
-    region: Region,
+    classes: Sequence[str],
+    dilation: int | None,
     truncation_psi: float,
     truncation_cutoff: int | None,
 ) -> Problem:
@@ -261,8 +255,8 @@ def _pose(
     mask = given
     if parser is not None:
         image = generator.synthesize(styles, noise=synthesis.noise, compute_dtype=synthesis.compute_dtype)
-        mask = _parsed(parser, region.classes, image)
-    return style_intervention.pose(synthesis, styles, edited, normal, regions.dilate(mask, size=region.dilation))
+        mask = _parsed(parser, classes, image)
+    return style_intervention.pose(synthesis, styles, edited, normal, regions.dilate(mask, size=dilation))
 
 
 def _parsed(parser: FaceParser, classes: Sequence[str], image: jax.Array) -> jax.Array:
@@ -315,34 +309,3 @@ def _masks_digest(path: Path) -> str | dict[str, str]:
 def _smallest(size: int) -> int:
     """Batches shrink to a quarter: smaller ones save less time than their compilation takes."""
     return 1 << (max(size // 4, 1).bit_length() - 1)
-
-
-class _Measurements:
-    """A file with one line of JSON per picture, written as they come; those of pictures that stay are kept."""
-
-    def __init__(self, path: Path, stay: Container[str]):
-        self.rows: dict[str, dict[str, Any]] = {}
-        for line in path.read_text().splitlines() if path.exists() else ():
-            with contextlib.suppress(ValueError, TypeError, KeyError):  # a line that a crash cut off
-                row = json.loads(line)
-                if row["picture"] in stay:
-                    self.rows[row["picture"]] = row
-        self._path, self._file = path, None
-
-    def start(self) -> None:
-        """Leaves only the lines of pictures that stay."""
-        with replacing(self._path) as partial:
-            partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows.values()))
-        self._file = open(self._path, "a", buffering=1)  # noqa: SIM115
-
-    def add(self, name: str, numbers: dict[str, Any]) -> None:
-        assert self._file is not None
-        self.rows[name] = {"picture": name, **numbers}
-        self._file.write(json.dumps(self.rows[name]) + "\n")
-
-    def __enter__(self) -> _Measurements:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()

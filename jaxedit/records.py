@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,14 @@ def drawing_settings(command: Drawing, generator: StyleGAN2Generator) -> dict[st
     }
 
 
-def write_record(path: Path, settings: dict[str, Any]) -> None:
-    """Writes what `check_record` compares with."""
-    with replacing(path) as partial:
+def begin_pictures(output: Path, record: str, settings: dict[str, Any], names: Iterable[str]) -> None:
+    """Removes earlier pictures and writes what `check_record` compares with.
+
+    Whatever stops the run from here on, every picture in the directory is of the recorded settings.
+    """
+    for name in names:
+        (output / name).unlink(missing_ok=True)
+    with replacing(output / record) as partial:
         partial.write_text(json.dumps({"jaxedit": jaxedit.__version__, **settings}, indent=2) + "\n")
 
 

@@ -28,10 +28,10 @@ from jaxedit.atomic import replacing
 from jaxedit.generators import stylegan2
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.log import Log
 from jaxedit.training import gan, snapshots
 from jaxedit.training.gan import GanState, Params
 from jaxedit.training.gan_config import GanConfig
-from jaxedit.training.log import Log
 
 Images = Float[Array | np.ndarray, "batch resolution resolution channels"]
 
@@ -108,7 +108,7 @@ def train(
     step, state = snapshots.latest(output / "snapshots", state) or (0, state)
     total = math.ceil(schedule.total_images / config.batch_size)
     intervals = _intervals(state, step, total, images_at, config, schedule, shardings)
-    with Log(output / "log.jsonl", step) as log:
+    with Log(output / "log.jsonl", lambda row: row["step"] <= step) as log:
         for step, state, scalars in intervals:
             place = {"step": step, "images": step * config.batch_size}
             log.write(place | scalars)
