@@ -56,7 +56,6 @@ def run(command: FitDirection, read_arrays: files.Reader) -> None:
         labels,
         name=command.output.stem,
         space=command.space,
-        penalty="l1" if command.space == "s" else "l2",
         sparsity=command.sparsity,
         source="" if generator is None else generator.fingerprint,
     )

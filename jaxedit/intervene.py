@@ -35,7 +35,7 @@ from jaxedit.records import (
     file_digest,
 )
 from jaxedit.spaces import Direction, displacement, edited_styles
-from jaxedit.staged import StagedStyleGAN2
+from jaxedit.staged import StagedStyleGAN2, synthesize
 
 _MAX_GRID = 256
 _MEASUREMENTS = "intervene.jsonl"
@@ -276,7 +276,7 @@ def _draw(synthesis: StagedStyleGAN2, problems: Problem, coefficients: Any) -> d
         drawn = {"original": problem.image}
         for kind, chosen in (("plain", plain), ("intervened", lambdas)):
             codes = style_intervention.edited_codes(problem, chosen)
-            drawn[kind] = synthesis.render(synthesis.prepare(synthesis.start(), codes, 0), codes, 0)
+            drawn[kind] = synthesize(synthesis, codes)
         outside = {
             name: metrics.masked_mse(problem.image, drawn[kind], problem.outside > 0)
             for name, kind in (("outside_mse", "intervened"), ("outside_mse_plain", "plain"))

@@ -45,6 +45,19 @@ class StagedSynthesis(Protocol):
         ...
 
 
+def synthesize(synthesis: StagedSynthesis, codes: Codes) -> Float[Array, "height width channels"]:
+    """Renders a whole image.
+
+    Args:
+        synthesis: The generator in stages.
+        codes: One per stage.
+
+    Returns:
+        The image, float32, about -1 to 1.
+    """
+    return synthesis.render(synthesis.prepare(synthesis.start(), codes, 0), codes, 0)
+
+
 class _RgbStage(NamedTuple):
     """For a stage that only adds to the skip image: what it reads, and the image without it."""
 

@@ -50,10 +50,10 @@ def test_boundary_finds_the_normal():
 
 
 def test_sparse_boundary_has_the_zeros_asked_for():
-    """Protects: the L1 penalty and the choice of its weight: as few zeros as asked for, the right channels left."""
+    """Protects: the L1 penalty of S and its weight: as few zeros as asked for, the right channels left."""
     latents, labels, true = labelled(1500, 60)
     for sparsity in (0.9, 0.96):
-        found = svm.fit_boundary(KEY, latents, labels, name="it", space="s", penalty="l1", sparsity=sparsity)
+        found = svm.fit_boundary(KEY, latents, labels, name="it", space="s", sparsity=sparsity)
         vector = np.asarray(found.direction.vector)
         assert sparsity <= np.mean(vector == 0) < sparsity + 0.05
         assert vector @ true > 0.98 and found.train_accuracy > 0.95

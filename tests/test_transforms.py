@@ -403,7 +403,7 @@ def public_names(module: ModuleType) -> set[str]:
 def test_every_public_array_function_has_a_row():
     """Protects: the table from being forgotten when a function is added."""
     modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces, metrics, avatars)
-    modules += (regions, channels, style_intervention)
+    modules += (stylegan2_blocks, regions, channels, style_intervention)
     public = set().union(*map(public_names, modules))
     assert public - EXEMPT == {name.partition("/")[0] for name in TABLE}
 

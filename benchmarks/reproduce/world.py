@@ -97,7 +97,6 @@ def boundaries(codes: dict[Space, np.ndarray], labels: np.ndarray, *, seed: int)
                 labels[int(space == "w_plus")][:, index],
                 name=name,
                 space=space,
-                penalty="l1" if space == "s" else "l2",
             )
             for index, name in enumerate(avatars.ATTRIBUTES)
         ]

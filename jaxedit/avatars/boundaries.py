@@ -53,6 +53,5 @@ def fit_directions(
                 label,
                 name=name,
                 space=space,
-                penalty="l1" if space == "s" else "l2",
                 source=generator.fingerprint,
             ).direction

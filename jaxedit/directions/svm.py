@@ -70,7 +70,7 @@ def fit_boundary(
     *,
     name: str,
     space: Space,
-    penalty: Literal["l1", "l2"] = "l2",
+    penalty: Literal["l1", "l2"] | None = None,
     c: float = 0.01,
     sparsity: float = 0.93,
     validation: float = 0.3,
@@ -88,7 +88,7 @@ def fit_boundary(
         labels: 0 or 1 per sample; samples of both.
         name: Of the direction.
         space: Of the latents.
-        penalty: "l2", or "l1" for a normal with zeros (squared hinge loss, both).
+        penalty: "l2", or "l1" for a normal with zeros (squared hinge loss, both); by default "l1" in S, "l2" elsewhere.
         c: Weight of the data against an "l2" penalty.
         sparsity: For "l1": the share of zeros asked for. `c` is chosen by bisection of its logarithm, as large as this
             allows. Table II of Style Intervention has 93 to 99 %.
@@ -113,7 +113,7 @@ def fit_boundary(
     centred = flat - mean
     scale = np.sqrt(np.mean(centred[train] ** 2))
     centred /= scale or 1.0
-    if penalty == "l1":
+    if (penalty or ("l1" if space == "s" else "l2")) == "l1":
         fitted = _sparse(centred[train], labels[train], name, sparsity)
     else:
         fitted = LinearSVC(C=c, dual="auto", random_state=0).fit(centred[train], labels[train])

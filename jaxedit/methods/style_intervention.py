@@ -38,7 +38,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jaxedit.compaction import loop_compacted
-from jaxedit.staged import Codes, StagedSynthesis
+from jaxedit.staged import Codes, StagedSynthesis, synthesize
 
 _TINY = 1e-12
 
@@ -53,7 +53,7 @@ class InterventionConfig:
         learning_rate: Of Adam; not in the paper.
         max_steps: At most so many per layer, t_m; not in the paper.
         tolerance: Change of the loss between two steps that ends a layer (paper: 1e-3).
-        pixel_loss: "mean_square", "root_mean_square", "norm" (Eq. 6 as printed), or "none" to leave it out.
+        pixel_loss: "mean_square", "norm" (Eq. 6 as printed), or "none" to leave it out.
     """
 
     attribute_weight: float = 1e-2
@@ -61,7 +61,7 @@ class InterventionConfig:
     learning_rate: float = 1.0
     max_steps: int = 20
     tolerance: float = 1e-3
-    pixel_loss: Literal["mean_square", "root_mean_square", "norm", "none"] = "mean_square"
+    pixel_loss: Literal["mean_square", "norm", "none"] = "mean_square"
 
 
 JOINT = InterventionConfig(learning_rate=0.3, tolerance=1e-4)
@@ -142,7 +142,7 @@ def pose(
     displacement = tuple(after - code for after, code in zip(synthesis.codes(edited), codes, strict=True))
     directed = synthesis.codes(normal)
     scale = jnp.sqrt(_dot(displacement, displacement) / jnp.maximum(_dot(directed, directed), _TINY))
-    image = synthesis.render(synthesis.prepare(synthesis.start(), codes, 0), codes, 0)
+    image = synthesize(synthesis, codes)
     mask = jnp.asarray(mask)
     if mask.shape != image.shape[:2]:
         raise ValueError(f"a mask of shape {mask.shape} for an image of {image.shape[0]} x {image.shape[1]} pixels")
@@ -346,7 +346,6 @@ def _losses(problem: Problem, coefficients: Codes, change: Codes, image: Array, 
     difference = problem.outside[..., None] * (image - problem.image)
     square = jnp.square(difference)
     pixel = {
-        "root_mean_square": lambda: _length(square.mean()),
         "mean_square": square.mean,
         "norm": lambda: _length(square.sum()),
         "none": lambda: jnp.zeros_like(square, shape=()),
