@@ -49,6 +49,8 @@ class Outcome(NamedTuple):
         outside: Mean squared change outside the mask, of images in [-1, 1].
         ssim: Of the whole image.
         identity: Cosine similarity of identity embeddings.
+        ssim_outside: Of the image whose masked region is as before the edit.
+        identity_outside: The same.
         change: Change of the probability of each attribute, as the judge sees it.
         picture: 8 bit.
     """
@@ -56,6 +58,8 @@ class Outcome(NamedTuple):
     outside: np.ndarray
     ssim: np.ndarray
     identity: np.ndarray
+    ssim_outside: np.ndarray
+    identity_outside: np.ndarray
     change: np.ndarray
     picture: np.ndarray
 
@@ -90,11 +94,14 @@ def _measured(
     world, strength = shared
     code = start + strength * displacement
     edited = world.generator.synthesize(styles_of(world.generator, code, space=space), noise="const")
+    kept = jnp.where(mask[..., None], image, edited)
     embed, judged = world.embedding.embed, world.judge.classify
     found = (
         metrics.masked_mse(image, edited, ~mask),
         metrics.ssim(image, edited),
         metrics.identity_score(embed(image), embed(edited)),
+        metrics.ssim(image, kept),
+        metrics.identity_score(embed(image), embed(kept)),
         metrics.attribute_change(judged(image), judged(edited)),
         images.to_uint8(edited),
     )

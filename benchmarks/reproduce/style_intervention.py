@@ -85,6 +85,17 @@ def _pose(shared: Any, z: jax.Array, mask: jax.Array) -> Problem:
     return style_intervention.pose(synthesis, latent, edited, along, mask)
 
 
+@jax.jit
+@jax.vmap
+def shortened(problem: Problem) -> Problem:
+    """The problem with s_n as long as s_z reaches along it, where Algorithm 1 has it as long as s_z."""
+    along, square = (
+        sum(jnp.vdot(part, normal) for part, normal in zip(parts, problem.normal, strict=True))
+        for parts in (problem.displacement, problem.normal)
+    )
+    return problem._replace(normal=tuple(jnp.maximum(along, 0) / square * part for part in problem.normal))
+
+
 def intervened(synthesis: StagedStyleGAN2, problems: Problem, config: InterventionConfig) -> tuple[Path, float]:
     """What Style Intervention does to the images, and the mean of its steps."""
     parts: list[Any] = []
@@ -110,6 +121,8 @@ def summary(outcome: Outcome, index: int, **extra: Any) -> dict[str, Any]:
         "mse": float(outcome.outside.mean()),
         "ssim": float(outcome.ssim.mean()),
         "id": float(outcome.identity.mean()),
+        "ssim_outside": float(outcome.ssim_outside.mean()),
+        "id_outside": float(outcome.identity_outside.mean()),
         "change": float(outcome.change[:, index].mean()),
         "others": float(others.mean()),
         **extra,
@@ -240,6 +253,7 @@ def main(options: Options) -> None:
         samples = samples_of(world, attribute, count=options.samples, seed=options.seed + 1)
         plain = baselines.interpolation(world, bounds, samples)
         compared, extra = {"Z": plain["z"]}, {}
+        problems = posed(ours, bounds, samples)
         if attribute in options.attributes:
             compared |= {"W": plain["w"], "W+": plain["w_plus"], "S": plain["s"]}
             extra["figure_7"] = figure_7(world, samples, compared)
@@ -251,7 +265,7 @@ def main(options: Options) -> None:
             )
             for name, synthesis in variants.items():
                 compared[name], _ = intervened(synthesis, posed(synthesis, bounds, samples), _config(synthesis))
-        problems = posed(ours, bounds, samples)
+            compared[reports.SHORTER], _ = intervened(ours, shortened(problems), _config(ours))
         methods = attribute_report(world, attribute, compared, samples, problems, options.output)
         report["attributes"][attribute] = {"methods": methods, **extra}
         if "table_6" not in report:
