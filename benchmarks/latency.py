@@ -17,7 +17,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -169,8 +169,8 @@ def describe(row: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def run(options: Options) -> dict[str, Any]:
-    """All combinations of the options."""
+def run(options: Options) -> Iterator[dict[str, Any]]:
+    """All combinations of the options: the result, again after each row."""
     kept = options.allocator == "keep" and keep_freed_memory()  # before JAX starts its threads
     result: dict[str, Any] = {
         "benchmark": "latency" if options.method == "synthesis" else f"latency-{options.method}",
@@ -193,18 +193,18 @@ def run(options: Options) -> dict[str, Any]:
                     peers[f"ada {name}"] = stack.enter_context(contextlib.closing(peer))
             if options.method == "style_intervention":
                 generator = stylegan2.StyleGAN2Generator(params, config)
-                found = latency_style_intervention.benchmark(generator, options.batches, options.repeats, peers)
-                result["rows"].append({"resolution": resolution, **found})
+                rows = latency_style_intervention.benchmark(generator, options.batches, options.repeats, peers)
             else:
-                result["rows"] += synthesis(params, config, options, peers, ceilings)
-    return result
+                rows = synthesis(params, config, options, peers, ceilings)
+            for row in rows:
+                result["rows"].append({"resolution": resolution} | row)
+                yield result
 
 
 def synthesis(
     params: Any, config: Any, options: Options, peers: dict[str, AdaPeer], ceilings: dict[str, tuple[float, float]]
-) -> list[dict[str, Any]]:
-    """All batches, precisions and tasks on one network."""
-    rows = []
+) -> Iterator[dict[str, Any]]:
+    """All batches, precisions and tasks on one network, a row each."""
     for batch in options.batches:
         inputs = Inputs(params, config, batch)
         for precision in options.precisions:
@@ -221,9 +221,8 @@ def synthesis(
                 row["images_per_second"] = batch * (LOOP_LENGTH if task == "loop" else 1) / median
                 row["gflop_per_second"] = work * batch * floors.operations(config) / median / 1e9
                 row["percent_of_floor"] = 100.0 * work * floor / median
-                rows.append(row)
                 print(describe(row), flush=True)
-    return rows
+                yield row
 
 
 def _check(options: Options) -> None:
@@ -236,17 +235,16 @@ def _check(options: Options) -> None:
 def main() -> None:
     """Runs the benchmark and writes its results."""
     options = tyro.cli(Options, config=(tyro.conf.FlagCreatePairsOff,))
+    began = time.strftime("%Y%m%d-%H%M%S")
     try:
         _check(options)
-        result = run(options)
+        options.output.mkdir(parents=True, exist_ok=True)
+        for result in run(options):
+            device = result["environment"]["device"].split(":")[0]
+            path = options.output / f"{result['benchmark']}-{device}-{began}.json"
+            path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     except (RuntimeError, OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = (
-        options.output
-        / f"{result['benchmark']}-{result['environment']['device'].split(':')[0]}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    )
-    path.write_text(json.dumps(result, indent=1) + "\n")
     print(path)
 
 

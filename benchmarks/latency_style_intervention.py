@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flax.struct
@@ -48,34 +48,36 @@ class _Whole(StagedStyleGAN2):
 
 def benchmark(
     generator: StyleGAN2Generator, batches: Sequence[int], repeats: int, peers: dict[str, AdaPeer]
-) -> dict[str, Any]:
-    """All measurements on one generator."""
-    report: dict[str, Any] = {"steps": [], "edits": []}
+) -> Iterator[dict[str, Any]]:
+    """All measurements on one generator, a row each; ends the peers after their last."""
     layered = StagedStyleGAN2(generator)
     problem: Problem = jax.tree.map(lambda leaf: leaf[0], problems(layered, 1))
     for peer in peers.values():
         peer.pose(_for_peer(problem))
+    steps = []
     for layer in range(len(problem.codes)):
         taking_part = peers if layer % _EVERY == 0 else {}
-        row = _layer_steps(layered, problem, layer, repeats, taking_part)
-        report["steps"].append(row)
-        print(describe_step(row), flush=True)
-    report["summary"] = summary(report["steps"])
-    print(describe_summary(report["summary"]), flush=True)
+        steps.append(_layer_steps(layered, problem, layer, repeats, taking_part))
+        print(describe_step(steps[-1]), flush=True)
+        yield {"task": "step"} | steps[-1]
+    found = summary(steps)
+    print(describe_summary(found), flush=True)
+    yield {"task": "mean of the steps"} | found
+    for peer in peers.values():
+        peer.close()
     for batch in batches:
         for mode, synthesis in (("layer-wise", layered), ("joint", StagedStyleGAN2(generator, joint=True))):
-            row = {"mode": mode, "batch": batch, **_edits(synthesis, batch)}
-            report["edits"].append(row)
+            measure.hand_back_memory()
+            row = {"task": "edit", "mode": mode, "batch": batch} | _edits(synthesis, batch)
             print(
                 "{mode}, batch {batch}: {seconds_per_image:.2f} s per image ({steps:.0f} steps)".format(**row),
                 flush=True,
             )
-    report["channel_analysis"] = _channel_analysis(generator, join_styles(problem.codes))
-    print(
-        "channel analysis: {seconds:.1f} s, compiled in {compile:.1f} s".format(**report["channel_analysis"]),
-        flush=True,
-    )
-    return report
+            yield row
+    measure.hand_back_memory()
+    row = {"task": "channel analysis"} | _channel_analysis(generator, join_styles(problem.codes))
+    print("channel analysis: {seconds:.1f} s, compiled in {compile:.1f} s".format(**row), flush=True)
+    yield row
 
 
 def problems(synthesis: StagedStyleGAN2, batch: int) -> Problem:

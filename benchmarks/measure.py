@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -73,6 +75,13 @@ def in_turns(
         }
         for name, values in seconds.items()
     }
+
+
+def hand_back_memory() -> None:
+    """Gives the kernel the freed memory back that `jaxedit.memory.keep_freed_memory` keeps."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)
 
 
 def environment() -> dict[str, Any]:

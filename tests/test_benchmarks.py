@@ -80,7 +80,7 @@ def test_latency_runs_and_reports(tmp_path, monkeypatch):
         allocator="default",
     )
     monkeypatch.setattr(floors, "measure_ceilings", lambda dtype: (1e12, 1e11))
-    result = latency.run(options)
+    *_, result = latency.run(options)
     assert [(row["precision"], row["task"]) for row in result["rows"]] == [
         (precision, task) for precision in ("float32", "bfloat16") for task in ("forward", "gradient", "loop")
     ]
