@@ -160,6 +160,18 @@ def attribute_report(
     return report
 
 
+def beside_s(
+    world: World, attribute: str, tested: Mapping[str, Path], plain: Path, samples: Samples
+) -> dict[str, list[dict[str, Any]]]:
+    """Each path at strength 1, and interpolation in S at the same change of the attribute."""
+    index, report = avatars.ATTRIBUTES.index(attribute), {}
+    for name, path in tested.items():
+        ours = summary(measured(world, samples, path), index, strength=1.0)
+        strength = strength_for(world, samples, plain, attribute=index, goal=ours["change"])
+        report[name] = [ours, summary(measured(world, samples, plain, strength), index, strength=strength)]
+    return report
+
+
 def figure_7(world: World, samples: Samples, paths: Mapping[Any, Path]) -> dict[str, list[float]]:
     """Mean squared change outside the region against the strength, for each space."""
     return {
@@ -265,7 +277,9 @@ def main(options: Options) -> None:
             )
             for name, synthesis in variants.items():
                 compared[name], _ = intervened(synthesis, posed(synthesis, bounds, samples), _config(synthesis))
-            compared[reports.SHORTER], _ = intervened(ours, shortened(problems), _config(ours))
+            shorter, _ = intervened(ours, shortened(problems), _config(ours))
+            tested = {reports.JOINT: compared[reports.JOINT], reports.SHORTER: shorter}
+            extra["tested"] = beside_s(world, attribute, tested, plain["s"], samples)
         methods = attribute_report(world, attribute, compared, samples, problems, options.output)
         report["attributes"][attribute] = {"methods": methods, **extra}
         if "table_6" not in report:
