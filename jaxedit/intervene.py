@@ -93,15 +93,15 @@ def run(command: Intervene, read_arrays: files.Reader) -> None:
         for part, drawn in _edited(command, generator, edit, region, config, codes, todo, masks):
             if log is None:
                 begin_pictures(command.output, record, settings, [names[index] for index in todo])
-                log = stack.enter_context(Log(command.output / _MEASUREMENTS, lambda row: row["picture"] in stay))
+                log = stack.enter_context(Log(command.output / _MEASUREMENTS, lambda row: row.get("picture") in stay))
             for row, index in enumerate(part):
                 images.save_png(command.output / names[index], drawn["intervened"][row])
                 log.write({"picture": names[index]} | {key: drawn[key][row].tolist() for key in _MEASURED})
                 tiles += [drawn[kind][row] for kind in ("original", "plain", "intervened")] if command.grid else []
     if tiles:
         images.save_png(command.output / "grid.png", images.image_grid(tiles, columns=3, rows=len(tiles) // 3))
-    measurements = command.output / _MEASUREMENTS
-    rows = [row for row in (read_rows(measurements) if measurements.exists() else ()) if row["picture"] in names]
+    wanted = set(names)
+    rows = [row for row in read_rows(command.output / _MEASUREMENTS) if row.get("picture") in wanted]
     if rows:
         plain, now = (np.mean([row[key] for row in rows]) for key in ("outside_mse_plain", "outside_mse"))
         print(f"mean squared change outside the region: {plain:.5f} for the plain edit, {now:.5f} now")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ class Log:
             OSError: The file can't be written.
         """
         with replacing(path) as partial:
-            rows = filter(keeps, read_rows(path) if path.exists() else ())
+            rows = filter(keeps, read_rows(path))
             partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
 
@@ -41,16 +42,19 @@ class Log:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `Log`, without one that a stopped process has left half-written.
+    """The lines of a `Log`, without what is none, such as one that a stopped process has left half-written.
 
     Args:
         path: The file.
 
     Returns:
-        The rows.
+        The rows; none if there is no such file.
 
     Raises:
-        OSError: There is no such file.
+        OSError: The file can't be read.
     """
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("}\n")]
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError, RecursionError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]

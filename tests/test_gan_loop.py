@@ -143,7 +143,7 @@ def test_a_schedule_that_does_not_fit_is_refused():
 def test_a_log_forgets_what_comes_after_its_step(tmp_path):
     """Protects: lines of steps that are taken again, and a line that was cut off."""
     path = tmp_path / "log.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"step"')
+    path.write_text('{"step": 1}\nnothing\n5\n{"step": 2}\n{"step": 3}\n{"step"')
     with Log(path, lambda row: row["step"] <= 2) as log:
         log.write({"step": 3, "loss": 0.5})
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3, "loss": 0.5}\n'

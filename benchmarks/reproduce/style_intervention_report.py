@@ -144,12 +144,13 @@ def claims(report: dict[str, Any], attributes: Sequence[str], ablated: Sequence[
 
 def _tested(found: dict[str, Any], attributes: Sequence[str]) -> list[str]:
     """The table of what was tested as a reason for losing."""
-    published = {name: (row["methods"][OURS], row["methods"]["S"]) for name, row in found.items()}
+    chosen = {name: found[name] for name in attributes}
+    published = {name: (row["methods"][OURS], row["methods"]["S"]) for name, row in chosen.items()}
     everything = {
         "as published": published,
         "outside the region only": published,
-        "all layers at once": {name: row["tested"][JOINT] for name, row in found.items() if name in attributes},
-        "shorter s_n": {name: row["tested"][SHORTER] for name, row in found.items() if name in attributes},
+        "all layers at once": {name: row["tested"][JOINT] for name, row in chosen.items()},
+        "shorter s_n": {name: row["tested"][SHORTER] for name, row in chosen.items()},
     }
     rows = []
     for text, pairs in everything.items():
