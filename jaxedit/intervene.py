@@ -83,7 +83,7 @@ def run(command: Intervene, read_arrays: files.Reader) -> None:
     if command.grid and len(todo) > _MAX_GRID:
         raise ValueError(f"--grid: {len(todo)} pictures are too many for a sheet (at most {_MAX_GRID})")
     masks = _mask_files(region, [codes.names[index] for index in todo], generator)
-    settings = _settings(command, generator, edit, region)
+    settings = _settings(command, generator, edit, region, config)
     record = check_record(command, settings, names, present)
     command.output.mkdir(parents=True, exist_ok=True)
     stay = present - {names[index] for index in todo}
@@ -286,8 +286,9 @@ def _draw(synthesis: StagedStyleGAN2, problems: Problem, coefficients: Any) -> d
     return jax.vmap(one)(problems, coefficients)
 
 
-def _settings(command: Intervene, generator: StyleGAN2Generator, edit: Edit, region: Region) -> dict[str, Any]:
-    chosen = ("mode", "attribute_weight", "learning_rate", "max_steps", "dilation")
+def _settings(
+    command: Intervene, generator: StyleGAN2Generator, edit: Edit, region: Region, config: InterventionConfig
+) -> dict[str, Any]:
     return {
         "directions": [digest(np.asarray(d.vector), d.space, d.layers, d.unit) for d in (edit.direction, edit.normal)],
         "strength": edit.strength,
@@ -295,7 +296,9 @@ def _settings(command: Intervene, generator: StyleGAN2Generator, edit: Edit, reg
         "mask": None if region.masks is None else _masks_digest(region.masks),
         "parser": None if command.parser is None else file_digest(command.parser),
         "latents": None if command.latents is None else file_digest(command.latents),
-        **{name: getattr(command, name) for name in chosen},
+        "mode": command.mode,
+        "dilation": command.dilation,
+        **dataclasses.asdict(config),
         **drawing_settings(command, generator),
     }
 
