@@ -43,7 +43,7 @@ probability; others: mean absolute change of the other eleven.
 
 _EXPLANATION = """\
 For how many attributes it is at least as good as interpolation in S, the strongest rival, at the same change of the
-attribute (each row has its own). Three reasons for losing were tested:
+attribute (each row has its own). Four reasons for losing were tested:
 
 * Algorithm 1 goes from layer to layer, and early ones decide before later ones can help. *All layers at once* has the
   same loss over all coefficients.
@@ -51,6 +51,8 @@ attribute (each row has its own). Three reasons for losing were tested:
   s_z reaches along it, so the attribute changes less.
 * The loss asks nothing of the region itself, which SSIM and ID see too. *Outside the region only* compares edits whose
   region is as before.
+* Codes of S and W+ can leave the faces of training, those of W hardly. *In W* and *in W+* compare the method there with
+  interpolation in the same space.
 """
 
 
@@ -151,6 +153,8 @@ def _tested(found: dict[str, Any], attributes: Sequence[str]) -> list[str]:
         "outside the region only": published,
         "all layers at once": {name: row["tested"][JOINT] for name, row in chosen.items()},
         "shorter s_n": {name: row["tested"][SHORTER] for name, row in chosen.items()},
+        "in W": {name: (row["methods"][IN_W], row["methods"]["W"]) for name, row in chosen.items()},
+        "in W+": {name: (row["methods"][IN_W_PLUS], row["methods"]["W+"]) for name, row in chosen.items()},
     }
     rows = []
     for text, pairs in everything.items():
