@@ -1,19 +1,27 @@
 """Strict JAX settings and eight virtual devices for all tests; the folder of real public files."""
 
-import functools
 import os
+import tempfile
 from pathlib import Path
 
 import jax
 import pytest
+from untrained import untrained
 
 from jaxedit import checkpoints
-from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each process keeps the programs that it compiles till it ends: a command called twice compiles once."""
+    programs = tempfile.TemporaryDirectory()
+    config.add_cleanup(programs.cleanup)
+    jax.config.update("jax_compilation_cache_dir", programs.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +43,7 @@ def config() -> StyleGAN2Config:
 @pytest.fixture(scope="session")
 def generator(config: StyleGAN2Config) -> StyleGAN2Generator:
     """A tiny untrained generator with a fingerprint."""
-    init = jax.jit(functools.partial(stylegan2.init, config=config))
-    return StyleGAN2Generator(init(jax.random.key(1)), config, "0123456789abcdef")
+    return StyleGAN2Generator(untrained(config, 1), config, "0123456789abcdef")
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from oracles import f64
+from untrained import untrained
 
 from jaxedit import checkpoints
 from jaxedit.avatars import evaluate, models, tasks, train
 from jaxedit.avatars.renderer import Rendering
 from jaxedit.checkpoints import CheckpointError
-from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.networks.attributes import AttributeClassifier, AttributesConfig
 from jaxedit.networks.bisenet import BiSeNetConfig, FaceParser
@@ -111,7 +111,7 @@ def test_the_command_trains_resumes_and_writes_the_network(
 def test_a_trained_generator_is_packed(tmp_path: Path, capsys: Any):
     """Protects: how a checkpoint becomes the generator in the package."""
     config = StyleGAN2Config(resolution=8, z_dim=6, w_dim=6, channel_base=32, channel_max=8)
-    params = stylegan2.init(jax.random.key(0), config=config)
+    params = untrained(config)
     checkpoints.save(tmp_path / "trained", network="generator", params=params, config=config, metadata={})
     path = tmp_path / "generator.safetensors"
     assert train.main(["pack", "--checkpoint", str(tmp_path / "trained"), "--output", str(path)]) == 0

@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from untrained import untrained
 
 from benchmarks import floors, latency, measure, training
 from benchmarks.peers import ada
@@ -57,9 +58,7 @@ def test_contenders_take_turns():
 def test_official_names_hold_every_parameter_once():
     """The peer gets the same weights: every number of the tree, kernels of conv0 flipped, affine layers split."""
     config = StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, channel_base=128, channel_max=8)
-    from jaxedit.generators import stylegan2
-
-    params = jax.tree.map(np.asarray, stylegan2.init(jax.random.key(0), config=config))
+    params = jax.tree.map(np.asarray, untrained(config))
     named = ada._official_names(params, config)
     assert sum(value.size for value in named.values()) == sum(leaf.size for leaf in jax.tree.leaves(params))
     kernel = params["synthesis"]["b8"]["conv0"]["kernel"]

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from untrained import untrained
 
 from jaxedit import Direction, checkpoints, cli, commands, demo, images, load, options, sample_z, save_direction, spaces
-from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 
 
@@ -148,7 +148,7 @@ def test_fresh_noise_depends_on_the_seed_only(checkpoint, tmp_path, monkeypatch)
 def test_conditional_networks_need_a_class(tmp_path, capsys):
     config = StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, c_dim=3, channel_base=64, channel_max=8, mapping_layers=1)
     path, output = tmp_path / "conditional", tmp_path / "out"
-    params = jax.jit(functools.partial(stylegan2.init, config=config))(jax.random.key(0))
+    params = untrained(config)
     checkpoints.save(path, network="generator", params=params, config=config, metadata={})
     command = ["generate", path, "--seeds", "0", "--output", output]
     assert "--class 0 to --class 2" in failure(capsys, *command)
@@ -414,13 +414,14 @@ def test_the_demo_edits_the_built_in_generator(tmp_path, monkeypatch, capsys):
     """Protects: the README's first command, and that what it leaves can be edited further."""
     monkeypatch.setattr(demo, "SEEDS", (0,))
     output = tmp_path / "demo"
-    assert run("demo", "--output", output) == 0
+    output.mkdir()
+    (output / "grid.png").write_text("of an earlier demo")
+    assert "exists already" in failure(capsys, "demo", "--output", output)
+    assert run("demo", "--output", output, "--existing", "overwrite") == 0
     assert "grid.png" in capsys.readouterr().out
     assert images.read_png(output / "grid.png").std() > 30 and len(list(output.glob("seed*.png"))) == 13
     original, *edits = (images.read_png(path).astype(int) for path in sorted(output.glob("seed0000*.png")))
     assert all(abs(edit - original).max() > 20 for edit in edits)
-    assert "exists already" in failure(capsys, "demo", "--output", output)
-    assert run("demo", "--output", output, "--existing", "overwrite") == 0
     smile = output / "directions" / "smile.safetensors"
     assert run("edit", "avatars", "--seeds", "0", "--direction", smile, "--output", tmp_path / "more") == 0
 
@@ -428,7 +429,7 @@ def test_the_demo_edits_the_built_in_generator(tmp_path, monkeypatch, capsys):
 def test_real_codes_along_real_directions(fixtures, tmp_path, capsys):
     config = StyleGAN2Config(channel_base=1024, channel_max=16, mapping_layers=1)
     path = tmp_path / "checkpoint"
-    params = jax.jit(functools.partial(stylegan2.init, config=config))(jax.random.key(0))
+    params = untrained(config)
     checkpoints.save(path, network="generator", params=params, config=config, metadata={})
     codes = np.load(fixtures / "styleclip" / "w_plus.npy", mmap_mode="r")[:3]
     np.save(tmp_path / "three.npy", codes)

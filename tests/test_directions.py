@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from untrained import untrained
 
 from jaxedit import Direction
 from jaxedit.directions import channels, closed_form, files, pca, svm
-from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.spaces import split_styles
 
@@ -20,7 +20,7 @@ CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, ch
 
 
 def generator(seed: int = 0) -> StyleGAN2Generator:
-    return StyleGAN2Generator(stylegan2.init(jax.random.key(seed), config=CONFIG), CONFIG, "made here")
+    return StyleGAN2Generator(untrained(CONFIG, seed), CONFIG, "made here")
 
 
 def labelled(count: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -238,7 +238,7 @@ def test_gradient_maps_equal_single_derivatives(size: int):
 def test_local_gradient_maps_equal_those_of_the_whole_network(size: int, noise: Any):
     """Protects: the windows: noise in place, zeros beyond the image and nowhere else, blocks down to one pixel."""
     config = dataclasses.replace(CONFIG, resolution=32)
-    params = stylegan2.init(jax.random.key(3), config=config)
+    params = untrained(config, 3)
     noisy = lambda path, leaf: leaf + 0.5 if "noise_strength" in jax.tree_util.keystr(path) else leaf  # noqa: E731
     made = StyleGAN2Generator(jax.tree_util.tree_map_with_path(noisy, params), config, "made here")
     draw = lambda flat: made.synthesize(split_styles(flat, config=config), noise=noise)  # noqa: E731

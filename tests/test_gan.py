@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from untrained import QUICKLY
 
 from jaxedit.generators import stylegan2, stylegan2_discriminator
 from jaxedit.generators.stylegan2 import StyleGAN2Config
@@ -28,7 +29,6 @@ CONFIG = GanConfig(
     augment_images=64.0,
 )
 SIZE = CONFIG.generator.resolution
-QUICKLY = {"xla_backend_optimization_level": 0}  # compiling takes most of the time here
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
+from untrained import untrained
 
 from benchmarks import latency_style_intervention
 from benchmarks.reproduce import edits
 from benchmarks.reproduce import style_intervention_report as reports
 from benchmarks.reproduce.edits import Path, strength_for
-from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
 WORLD: Any = None
@@ -83,7 +82,7 @@ def test_steps_on_kept_activations_equal_those_of_the_whole_network(
     """Protects: both contenders take the same step of every layer, and all modes and batches are measured."""
     monkeypatch.setattr(latency_style_intervention, "_MAP", 4)
     config = StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, channel_base=64, channel_max=8, mapping_layers=1)
-    generator = StyleGAN2Generator(stylegan2.init(jax.random.key(0), config=config), config)
+    generator = StyleGAN2Generator(untrained(config), config)
     *steps, means, layered, joint, analysis = latency_style_intervention.benchmark(generator, (1,), 1, {})
     assert [row["layer"] for row in steps] == list(range(5))
     assert means["whole network"]["gradient_error"] < 1e-3

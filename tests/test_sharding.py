@@ -1,13 +1,12 @@
 """The primitives in other modes: every kind of mesh, shard_map, without jit, exported with a symbolic batch."""
 
-import functools
-
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from untrained import untrained
 
 from jaxedit.generators import stylegan2
 from jaxedit.nn import conv2d
@@ -37,7 +36,7 @@ FUNCTIONS = {"forward": batch_loss, "gradient": jax.grad(batch_loss, (0, 1)), "s
 
 @pytest.fixture(scope="module")
 def arguments():
-    params = jax.jit(functools.partial(stylegan2.init, config=CONFIG))(jax.random.key(0))
+    params = untrained(CONFIG)
     return params, jax.random.normal(jax.random.key(1), (4, 8))
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from untrained import untrained
 
-from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem, edited_codes
@@ -20,8 +20,7 @@ KINDS = [("s", False), ("s", True), ("w_plus", False), ("w_plus", True), ("w", F
 
 
 def made() -> StyleGAN2Generator:
-    params = stylegan2.init(jax.random.key(0), config=CONFIG)
-    return StyleGAN2Generator(params, CONFIG)
+    return StyleGAN2Generator(untrained(CONFIG), CONFIG)
 
 
 def latents(generator: StyleGAN2Generator, space: str, count: int) -> Any:
@@ -154,9 +153,9 @@ def test_first_step_is_finite_and_of_its_layer_only(pixel_loss: Any):
 
 
 def batch_of_problems() -> tuple[StagedStyleGAN2, Problem]:
-    """Problems that end after different numbers of steps."""
+    """Sixteen problems that end after different numbers of steps."""
     synthesis, problem = posed()
-    weights = [1.0, 0.0, 0.3, 1.0, 0.05]
+    weights = np.resize([1.0, 0.0, 0.3, 1.0, 0.05], 16)
     outside = jnp.stack([weight * problem.outside for weight in weights])
     problems = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(weights)), problem)
     return synthesis, problems._replace(outside=outside)
@@ -168,8 +167,8 @@ def test_images_of_a_batch_stop_on_their_own():
     config = InterventionConfig(max_steps=8)
     alone = jax.jit(lambda p: style_intervention.run(synthesis, p, config=config))
     mapped = jax.jit(jax.vmap(lambda p: style_intervention.run(synthesis, p, config=config)))(problems)
-    compacted = style_intervention.run_batch(synthesis, problems, config=config)
-    for index in range(5):
+    compacted = style_intervention.run_batch(synthesis, problems, config=config, smallest=4)
+    for index in range(16):
         expected = alone(pick(problems, index))
         for found in (mapped, compacted):
             assert found.steps[index].tolist() == expected.steps.tolist()
