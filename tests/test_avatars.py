@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from untrained import QUICKLY
 
 from jaxedit import avatars
 from jaxedit.avatars import ATTRIBUTES, IDENTITY, INFLUENCES, LATENTS, PARSING_CLASSES, Factors, fitting, latents
@@ -27,7 +28,7 @@ def drawn(count: int = 128):
         factors = avatars.sample_factors(key)
         return factors, avatars.render(factors, size=SIZE)
 
-    return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(100), count))
+    return jax.jit(jax.vmap(one), compiler_options=QUICKLY)(jax.random.split(jax.random.key(100), count))
 
 
 @functools.cache
@@ -39,7 +40,7 @@ def plain() -> Factors:
     return average._replace(**off)
 
 
-render = jax.jit(functools.partial(avatars.render, size=SIZE))
+render = jax.jit(functools.partial(avatars.render, size=SIZE), compiler_options=QUICKLY)
 
 
 def changed(**factors: float) -> np.ndarray:

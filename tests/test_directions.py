@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from untrained import untrained
+from untrained import QUICKLY, untrained
 
 from jaxedit import Direction
 from jaxedit.directions import channels, closed_form, files, pca, svm
@@ -224,7 +224,9 @@ def test_gradient_maps_equal_single_derivatives(size: int):
     made = generator()
     draw = jax.jit(lambda flat: made.synthesize(split_styles(flat, config=CONFIG)))
     flat = jnp.concatenate(made.styles(made.map(jnp.ones(24))))
-    maps = np.asarray(jax.jit(lambda s: channels.gradient_maps(draw, s, size=size, batch_size=7))(flat))
+    maps = np.asarray(
+        jax.jit(lambda s: channels.gradient_maps(draw, s, size=size, batch_size=7), compiler_options=QUICKLY)(flat)
+    )
     assert maps.shape == (len(flat), size, size)
     for channel in (0, 40, len(flat) - 1):
         _, derivative = jax.jvp(draw, (flat,), (jnp.zeros_like(flat).at[channel].set(1),))
@@ -243,7 +245,7 @@ def test_local_gradient_maps_equal_those_of_the_whole_network(size: int, noise: 
     made = StyleGAN2Generator(jax.tree_util.tree_map_with_path(noisy, params), config, "made here")
     draw = lambda flat: made.synthesize(split_styles(flat, config=config), noise=noise)  # noqa: E731
     flat = jnp.concatenate(made.styles(made.map(jnp.ones(24))))
-    whole = np.asarray(jax.jit(lambda s: channels.gradient_maps(draw, s, size=size))(flat))
+    whole = np.asarray(jax.jit(lambda s: channels.gradient_maps(draw, s, size=size), compiler_options=QUICKLY)(flat))
     local = np.asarray(jax.jit(lambda s: channels.local_gradient_maps(made, s, size=size, noise=noise))(flat))
     np.testing.assert_allclose(local, whole, atol=1e-6 * whole.max())
     with pytest.raises(ValueError, match="does not divide an image of 32 x 32"):

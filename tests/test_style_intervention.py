@@ -1,5 +1,6 @@
 """jaxedit.methods.style_intervention, and the staged synthesis under it."""
 
+import functools
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from untrained import untrained
+from untrained import QUICKLY, untrained
 
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.methods import style_intervention
@@ -126,7 +127,8 @@ def test_the_loss_falls(space: Any, joint: bool):
     """Protects: descent, not ascent, in every space and mode; the image outside the mask stays nearer."""
     synthesis, problem = posed(space, joint)
     config = InterventionConfig(max_steps=10, tolerance=0.0)
-    state = jax.jit(lambda p: style_intervention.run(synthesis, p, config=config))(problem)
+    run = functools.partial(style_intervention.run, synthesis, config=config)
+    state = jax.jit(run, compiler_options=QUICKLY)(problem)
     assert state.steps.tolist() == [10] * len(problem.codes)
 
     def outside(coefficients: Any) -> float:
@@ -165,8 +167,9 @@ def test_images_of_a_batch_stop_on_their_own():
     """Protects: an image's result from its neighbours' steps, under `vmap` and when those that ended are taken out."""
     synthesis, problems = batch_of_problems()
     config = InterventionConfig(max_steps=8)
-    alone = jax.jit(lambda p: style_intervention.run(synthesis, p, config=config))
-    mapped = jax.jit(jax.vmap(lambda p: style_intervention.run(synthesis, p, config=config)))(problems)
+    run = functools.partial(style_intervention.run, synthesis, config=config)
+    alone = jax.jit(run, compiler_options=QUICKLY)
+    mapped = jax.jit(jax.vmap(run), compiler_options=QUICKLY)(problems)
     compacted = style_intervention.run_batch(synthesis, problems, config=config, smallest=4)
     for index in range(16):
         expected = alone(pick(problems, index))
