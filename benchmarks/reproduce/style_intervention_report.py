@@ -148,18 +148,17 @@ def _tested(found: dict[str, Any], attributes: Sequence[str]) -> list[str]:
     """The table of what was tested as a reason for losing."""
     chosen = {name: found[name] for name in attributes}
     published = {name: (row["methods"][OURS], row["methods"]["S"]) for name, row in chosen.items()}
-    everything = {
-        "as published": published,
-        "outside the region only": published,
-        "all layers at once": {name: row["tested"][JOINT] for name, row in chosen.items()},
-        "shorter s_n": {name: row["tested"][SHORTER] for name, row in chosen.items()},
-        "in W": {name: (row["methods"][IN_W], row["methods"]["W"]) for name, row in chosen.items()},
-        "in W+": {name: (row["methods"][IN_W_PLUS], row["methods"]["W+"]) for name, row in chosen.items()},
-    }
+    everything = (
+        ("as published", published, ""),
+        ("outside the region only", published, "_outside"),
+        ("all layers at once", {name: row["tested"][JOINT] for name, row in chosen.items()}, ""),
+        ("shorter s_n", {name: row["tested"][SHORTER] for name, row in chosen.items()}, ""),
+        ("in W", {name: (row["methods"][IN_W], row["methods"]["W"]) for name, row in chosen.items()}, ""),
+        ("in W+", {name: (row["methods"][IN_W_PLUS], row["methods"]["W+"]) for name, row in chosen.items()}, ""),
+    )
     rows = []
-    for text, pairs in everything.items():
-        outside = "_outside" if text.startswith("outside") else ""
-        keys = {"mse": -1, f"ssim{outside}": 1, f"id{outside}": 1}
+    for text, pairs, where in everything:
+        keys = {"mse": -1, f"ssim{where}": 1, f"id{where}": 1}
         rows.append([text, f"{np.mean([pairs[name][0]['change'] for name in attributes]):.3f}"])
         for key, sign in keys.items():
             lost = [name for name in attributes if sign * pairs[name][0][key] < sign * pairs[name][1][key]]
