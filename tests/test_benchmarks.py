@@ -97,7 +97,9 @@ def test_latency_runs_and_reports(tmp_path, monkeypatch):
 
 def test_training_runs_and_reports(monkeypatch):
     """The whole benchmark on a small network: every kind of step, with what it promises."""
-    options = training.Options(resolution=8, batch_size=4, channel_base=64, latent=8, repeats=2, allocator="default")
+    options = training.Options(
+        resolution=8, batch_size=4, channel_base=64, latent=8, augment="ada", repeats=2, allocator="default"
+    )
     monkeypatch.setattr(floors, "measure_ceilings", lambda dtype: (1e12, 1e11))
     result = training.run(options)
     json.dumps(result)
