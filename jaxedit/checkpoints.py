@@ -1,28 +1,37 @@
-"""Checkpoints: a directory with `config.json`, `metadata.json` and the parameters as an Orbax tree.
+"""Checkpoints: a directory with `config.json`, `metadata.json` and the parameters in `params.safetensors`.
 
-The only module that knows Orbax. Nothing in a checkpoint is ever executed, and a checkpoint that does not match its own
-configuration in every name and shape is refused.
+Nothing in a checkpoint is ever executed. One that does not match its own configuration in every name and shape, or the
+checksum of its parameters, is refused.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 
+from jaxedit.arrays import read_arrays
+from jaxedit.atomic import write_verified
+from jaxedit.claims import making
+from jaxedit.digests import file_digest
 from jaxedit.generators import stylegan2, stylegan2_discriminator
 from jaxedit.generators.config import config_from_dict, config_to_dict
+from jaxedit.messages import printable, reason
 
 BUILT_IN = "avatars"
 MAX_NUMBERS = 1 << 27  # config-f at 1024 px has 33 million
+_PARAMS = "params.safetensors"
+_INCIDENTAL = ("noise_const", "w_avg")
 
 _NETWORKS = {
     "generator": (stylegan2.StyleGAN2Config, stylegan2.init),
@@ -48,6 +57,25 @@ def abstract_params(network: str, config: Any) -> Any:
     return jax.eval_shape(functools.partial(init, config=config), jax.random.key(0))
 
 
+def fingerprint(params: Any) -> str:
+    """A number that stands for the weights of a generator, whatever file they came from.
+
+    Noise maps and the average of w don't count: formats may leave them out, and no direction depends on them.
+
+    Args:
+        params: Nested dict of arrays.
+
+    Returns:
+        SHA-256 of the names, shapes and float32 numbers, in hexadecimal.
+    """
+    digest = hashlib.sha256()
+    for name, leaf in sorted(flax.traverse_util.flatten_dict(params, sep="/").items()):
+        if name.rpartition("/")[2] not in _INCIDENTAL:
+            digest.update(f"{name} {leaf.shape}".encode())
+            digest.update(np.ascontiguousarray(leaf, "<f4").data)
+    return digest.hexdigest()
+
+
 def mismatches(expected: Any, found: Any) -> list[str]:
     """Compares two trees of arrays or shapes by name, in both directions.
 
@@ -70,8 +98,8 @@ def mismatches(expected: Any, found: Any) -> list[str]:
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {"/".join(str(key.key) for key in path): tuple(leaf.shape) for path, leaf in leaves}
+    leaves: Any = flax.traverse_util.flatten_dict(tree, sep="/")
+    return {name: tuple(leaf.shape) for name, leaf in leaves.items()}
 
 
 def save(path: str | Path, *, network: str, params: Any, config: Any, metadata: Mapping[str, Any]) -> None:
@@ -82,14 +110,13 @@ def save(path: str | Path, *, network: str, params: Any, config: Any, metadata: 
         network: "generator" or "discriminator".
         params: Nested dict of float32 arrays.
         config: `StyleGAN2Config` or `DiscriminatorConfig`.
-        metadata: JSON values about the source; `"sha256"` becomes the generator's fingerprint.
+        metadata: JSON values about the source.
 
     Raises:
         FileExistsError: `path` exists.
-        CheckpointError: `params` do not fit `config`.
+        CheckpointError: `params` do not fit `config`, or what was written can't be read back.
+        OSError: It can't be written; the error names `path`.
     """
-    from orbax.checkpoint import v1 as ocp
-
     path = Path(path).absolute()
     if path.exists():
         raise FileExistsError(f"{path}: already exists; choose another destination or remove it first")
@@ -97,15 +124,20 @@ def save(path: str | Path, *, network: str, params: Any, config: Any, metadata: 
     if problems := mismatches(target, params) or _too_large(target):
         raise CheckpointError(f"{path}: the parameters do not fit the configuration: {_summary(problems)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
-        partial = Path(temporary) / "checkpoint"
-        partial.mkdir()
-        _write_json(
-            partial / "config.json", {"family": "stylegan2", "network": network, "config": config_to_dict(config)}
-        )
+    with making(path) as partial:
+        digest = _write_params(partial / _PARAMS, params)
+        description = {"family": "stylegan2", "network": network, "config": config_to_dict(config), "sha256": digest}
+        _write_json(partial / "config.json", description)
         _write_json(partial / "metadata.json", dict(metadata))
-        ocp.save(str(partial / "params"), jax.tree.map(np.asarray, params))
-        os.rename(partial, path)  # fails if another process was faster
+        _read(partial, network)
+
+
+def _write_params(path: Path, params: Any) -> str:
+    """Writes the file, and returns its SHA-256."""
+    flat = flax.traverse_util.flatten_dict(params, sep="/")
+    data = safetensors.numpy.save({name: np.array(leaf, np.float32, order="C") for name, leaf in flat.items()})
+    write_verified(path, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def load(path: str | Path) -> stylegan2.StyleGAN2Generator:
@@ -116,7 +148,8 @@ def load(path: str | Path) -> stylegan2.StyleGAN2Generator:
             with the package (a directory of that name is `./avatars`).
 
     Returns:
-        The generator, its parameters on the default device, its fingerprint the SHA-256 of the source file.
+        The generator, its parameters on the default device and committed to none, its fingerprint that of its weights
+        (see `fingerprint`).
 
     Raises:
         FileNotFoundError: There is no checkpoint at `path`.
@@ -126,14 +159,14 @@ def load(path: str | Path) -> stylegan2.StyleGAN2Generator:
         from jaxedit.avatars.models import load_generator
 
         return load_generator()
-    config, params, metadata = _read(Path(path), "generator")
-    return stylegan2.StyleGAN2Generator(params, config, str(metadata.get("sha256", "")))
+    config, params = _read(Path(path), "generator")
+    return stylegan2.StyleGAN2Generator(jax.tree.map(jnp.asarray, params), config, fingerprint(params))
 
 
 def load_discriminator(path: str | Path) -> stylegan2_discriminator.StyleGAN2Discriminator:
     """Reads a discriminator; arguments and errors as for `load`."""
-    config, params, _ = _read(Path(path), "discriminator")
-    return stylegan2_discriminator.StyleGAN2Discriminator(params, config)
+    config, params = _read(Path(path), "discriminator")
+    return stylegan2_discriminator.StyleGAN2Discriminator(jax.tree.map(jnp.asarray, params), config)
 
 
 def read_description(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
@@ -149,41 +182,40 @@ def read_description(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
         FileNotFoundError: There is no checkpoint at `path`.
         CheckpointError: Its description is damaged.
     """
-    path = Path(path)
+    return _read_description(Path(path))[:3]
+
+
+def _read_description(path: Path) -> tuple[str, Any, dict[str, Any], str | None]:
+    """And the checksum of the parameters, if there is one."""
     description, metadata = _read_json(path, "config.json"), _read_json(path, "metadata.json")
-    network = description.get("network")
-    if description.get("family") != "stylegan2" or not isinstance(network, str) or network not in _NETWORKS:
-        raise CheckpointError(
-            f"{path}: config.json names no known network (family {description.get('family')!r}, network {network!r})"
-        )
+    network, family = description.get("network"), description.get("family")
+    if family != "stylegan2" or not isinstance(network, str) or network not in _NETWORKS:
+        named = f"family {printable(repr(family), 100)}, network {printable(repr(network), 100)}"
+        raise CheckpointError(f"{path}: config.json names no known network ({named})")
     try:
         config = config_from_dict(_NETWORKS[network][0], description.get("config"))
     except ValueError as error:
         raise CheckpointError(f"{path}: config.json: {error}") from None
-    return network, config, metadata
+    return network, config, metadata, description.get("sha256")
 
 
-def _read(path: Path, wanted: str) -> tuple[Any, Any, dict[str, Any]]:
-    from orbax.checkpoint import v1 as ocp
-
-    path = path.absolute()  # Orbax wants it so
-    network, config, metadata = read_description(path)
+def _read(path: Path, wanted: str) -> tuple[Any, dict[str, Any]]:
+    """The config, and the parameters as arrays of NumPy."""
+    path = path.absolute()
+    network, config, _, digest = _read_description(path)
     if network != wanted:
         raise CheckpointError(f"{path}: holds a {network}, not a {wanted}")
     target = abstract_params(network, config)
     try:
-        stored = ocp.metadata(str(path / "params")).metadata
+        stored = read_arrays(path / _PARAMS)
         problems = mismatches(target, stored) or _too_large(target)
         if not problems:
-            sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-            described = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), target
-            )
-            return config, ocp.load(str(path / "params"), described), metadata
-    except Exception as error:  # Orbax and its storage layer raise many kinds
-        raise CheckpointError(
-            f"{path}: the parameters can't be read: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from error
+            params = {name: np.asarray(array, np.float32) for name, array in stored.items()}
+            if digest is not None and digest != file_digest(path / _PARAMS):
+                raise ValueError("they don't have the checksum that config.json says: the file is damaged")
+            return config, flax.traverse_util.unflatten_dict(params, sep="/")
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: the parameters can't be read: {reason(error)}") from error
     raise CheckpointError(f"{path}: the parameters do not fit config.json: {_summary(problems)}")
 
 

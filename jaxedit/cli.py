@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from jaxedit import arrays
 from jaxedit.options import Command, Demo, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
 
 _TRACEBACK = "JAXEDIT_TRACEBACK"
@@ -85,7 +86,7 @@ def _text_of_box(box: str) -> str:
     return " ".join(line for line in lines if line).rstrip(".") + "; see --help"
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> arrays.Arrays:
     """Reads an array file: `.npy`, `.npz`, `.safetensors`, and `.pt` or `.pth` by the reader that executes nothing.
 
     Raises:
@@ -97,9 +98,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         from weights_convert import read_tensors
 
         return _named_arrays(read_tensors(path), path)
-    from jaxedit.directions import files
-
-    return files.read_arrays(path)
+    return arrays.read_arrays(path)
 
 
 def _named_arrays(saved: object, path: Path) -> dict[str, np.ndarray]:

@@ -8,13 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxedit.directions.files import Reader
+from jaxedit.arrays import Reader
+from jaxedit.directions.files import read_own
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.messages import listing
 from jaxedit.options import Edit, Intervene
 from jaxedit.spaces import Direction
 
 MAX_PICTURES = 1_000_000
+_CHECKED = 1024  # latents at a time
+_UNIT = 1e-4
 
 
 class Codes(NamedTuple):
@@ -72,23 +76,26 @@ def seed_codes(seeds: Sequence[int], generator: StyleGAN2Generator) -> Codes:
 def file_codes(path: Path, generator: StyleGAN2Generator, read_arrays: Reader) -> Codes:
     """W or W+ codes of a file; they stay on the disk where the format allows it."""
     config = generator.config
+    if read_own(path) is not None:
+        raise ValueError(f"{path}: a direction, not latents; give it as --direction")
     arrays = read_arrays(path)
     if len(arrays) != 1:
-        raise ValueError(f"{path}: holds {len(arrays)} arrays ({', '.join(sorted(arrays)[:5])}); latents are one array")
-    latents = next(iter(arrays.values()))
-    if latents.shape == (config.num_ws, config.w_dim) or latents.ndim == 1:
-        latents = latents[None]
-    row = (config.num_ws, config.w_dim)
-    if latents.shape[1:] not in (row, row[1:]) or latents.dtype.kind != "f":
+        raise ValueError(f"{path}: holds {len(arrays)} arrays ({listing(sorted(arrays))}); latents are one array")
+    stored, row = next(iter(arrays.values())), (config.num_ws, config.w_dim)
+    shape = (1, *stored.shape) if stored.shape in (row, row[1:]) else stored.shape
+    if shape[1:] not in (row, row[1:]) or stored.dtype.kind != "f":
         raise ValueError(
-            f"{path}: latents of shape {latents.shape}, {latents.dtype}; this generator takes floats "
+            f"{path}: latents of shape {stored.shape}, {stored.dtype}; this generator takes floats "
             f"(N, {row[0]}, {row[1]}) for W+ or (N, {row[1]}) for W"
         )
-    for begin in range(0, len(latents), 1024):
-        if not np.isfinite(latents[begin : begin + 1024].astype(np.float32)).all():
-            raise ValueError(f"{path}: holds values that are not finite float32 numbers")
-    if not len(latents):
+    if not shape[0]:
         raise ValueError(f"{path}: holds no latents")
+    latents = np.asarray(stored).reshape(shape)
+    for begin in range(0, len(latents), _CHECKED):
+        if not np.isfinite(latents[begin : begin + _CHECKED].astype(np.float32)).all():
+            raise ValueError(f"{path}: holds values that are not finite float32 numbers")
+    if len(latents) == 1 and abs(np.linalg.norm(np.asarray(latents, np.float64)) - 1) < _UNIT:
+        raise ValueError(f"{path}: a vector of length 1, which is a direction, not a latent; give it as --direction")
 
     def latent(position: int) -> np.ndarray:
         code = np.asarray(latents[position], np.float32)

@@ -13,7 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxedit import batch, checkpoints, demo, images, inspection
+from jaxedit.arrays import Reader
 from jaxedit.codes import MAX_PICTURES, Codes, chosen_codes, chosen_seeds, parse_seeds, seed_codes
+from jaxedit.digests import digest, file_digest
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.options import Command, Demo, Drawing, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
@@ -21,10 +23,8 @@ from jaxedit.records import (
     begin_pictures,
     check_latent_options,
     check_record,
-    digest,
     drawing_settings,
     existing,
-    file_digest,
 )
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
@@ -39,7 +39,7 @@ class Picture(NamedTuple):
     strength: float
 
 
-def run(command: Command, read_arrays: files.Reader) -> None:
+def run(command: Command, read_arrays: Reader) -> None:
     """Runs one command.
 
     Args:
@@ -82,7 +82,7 @@ def generate(command: Generate) -> None:
     _draw(command, generator, codes, pictures, columns=columns, settings={}, from_seeds=True)
 
 
-def edit(command: Edit, read_arrays: files.Reader) -> None:
+def edit(command: Edit, read_arrays: Reader) -> None:
     """Draws every code at every strength."""
     seeds = chosen_seeds(command)
     _check_strengths(command)
@@ -117,7 +117,7 @@ def edit(command: Edit, read_arrays: files.Reader) -> None:
 def load_directions(
     paths: Sequence[Path],
     generator: StyleGAN2Generator,
-    read_arrays: files.Reader,
+    read_arrays: Reader,
     *,
     space: Space | None = None,
     layers: str | None = None,

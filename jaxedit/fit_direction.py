@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxedit import checkpoints
+from jaxedit.arrays import Reader, read_arrays
 from jaxedit.directions import files, svm
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.options import FitDirection, Space
@@ -20,12 +21,12 @@ _LABELS = ("labels.npy", "labels.txt", "labels.csv")
 _BATCH = 256
 
 
-def run(command: FitDirection, read_arrays: files.Reader) -> None:
+def run(command: FitDirection, reader: Reader) -> None:
     """Fits a direction and writes it.
 
     Args:
         command: The options.
-        read_arrays: Reads the files of latents.
+        reader: Reads the files of latents.
 
     Raises:
         ValueError: Latents, labels or options that do not fit; one line.
@@ -33,7 +34,7 @@ def run(command: FitDirection, read_arrays: files.Reader) -> None:
     """
     _check(command)
     held = command.latents_space or command.space
-    names, latents = _read_latents(command.latents, read_arrays, axes=3 if held == "w_plus" else 2)
+    names, latents = _read_latents(command.latents, reader, axes=3 if held == "w_plus" else 2)
     labels = _read_labels(_label_file(command), names, len(latents))
     generator = None if command.checkpoint is None else checkpoints.load(command.checkpoint)
     latents = _in_space(latents, held, command.space, generator, command.latents)
@@ -41,8 +42,7 @@ def run(command: FitDirection, read_arrays: files.Reader) -> None:
         example = Direction(name=command.output.stem, space=command.space, vector=latents[0])
         files.check_direction(example, generator, where=str(command.latents))
     conditions = [
-        files.load_direction(path, generator=generator, space=command.space, read=read_arrays)
-        for path in command.condition
+        files.load_direction(path, generator=generator, space=command.space, read=reader) for path in command.condition
     ]
     for path, condition in zip(command.condition, conditions, strict=True):
         if np.shape(condition.vector) != latents.shape[1:]:
@@ -82,7 +82,7 @@ def _check(command: FitDirection) -> None:
         raise ValueError(f"--checkpoint is needed to take latents from {command.latents_space} to {command.space}")
 
 
-def _read_latents(path: Path, read_arrays: files.Reader, *, axes: int) -> tuple[list[str], np.ndarray]:
+def _read_latents(path: Path, reader: Reader, *, axes: int) -> tuple[list[str], np.ndarray]:
     """The latents of a file, or of all array files of a folder in the order of their names; and one name for each."""
     found = [path]
     if path.is_dir():
@@ -91,17 +91,18 @@ def _read_latents(path: Path, read_arrays: files.Reader, *, axes: int) -> tuple[
             raise ValueError(f"{path}: holds no latents ({', '.join(_LATENTS)})")
     names, parts = [], []
     for file in found:
-        arrays = read_arrays(file)
+        arrays = reader(file)
         if len(arrays) != 1:
             raise ValueError(f"{file}: holds {len(arrays)} arrays; latents are one array")
-        array = np.asarray(next(iter(arrays.values())))
-        if array.dtype.kind != "f":
-            raise ValueError(f"{file}: latents are {array.dtype}; they are floats")
-        array = array[None] if array.ndim == axes - 1 else array
-        if array.ndim != axes:
-            raise ValueError(f"{file}: latents of shape {array.shape}; {axes} axes would be right, or one less for one")
-        if parts and array.shape[1:] != parts[0].shape[1:]:
-            raise ValueError(f"{file}: latents of shape {array.shape[1:]}, those before are {parts[0].shape[1:]}")
+        stored = next(iter(arrays.values()))
+        shape = (1, *stored.shape) if stored.ndim == axes - 1 else stored.shape
+        if stored.dtype.kind != "f":
+            raise ValueError(f"{file}: latents are {stored.dtype}; they are floats")
+        if len(shape) != axes:
+            raise ValueError(f"{file}: latents of shape {shape}; {axes} axes would be right, or one less for one")
+        if parts and shape[1:] != parts[0].shape[1:]:
+            raise ValueError(f"{file}: latents of shape {shape[1:]}, those before are {parts[0].shape[1:]}")
+        array = np.asarray(stored).reshape(shape)
         names += [file.stem] * len(array)
         parts.append(array.astype(np.float32))
     return names, np.concatenate(parts)
@@ -121,7 +122,7 @@ def _label_file(command: FitDirection) -> Path:
 def _read_labels(path: Path, names: list[str], count: int) -> np.ndarray:
     """One number per latent: in their order, or for `NAME NUMBER` lines by the name of the latent's file."""
     if path.suffix == ".npy":
-        labels = np.asarray(files.read_arrays(path)[""]).reshape(-1)
+        labels = np.asarray(read_arrays(path)[""]).reshape(-1)
     else:
         try:
             rows = [re.split(r"[\s,;]+", line.strip()) for line in path.read_text("utf-8").splitlines() if line.strip()]

@@ -1,6 +1,7 @@
 """What `jaxedit info` prints about checkpoints and direction files."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,13 @@ import jax
 import numpy as np
 
 from jaxedit import checkpoints
-from jaxedit.directions.files import Reader, read_own
+from jaxedit.arrays import Arrays, Reader
+from jaxedit.directions.files import MAX_NUMBERS, read_own
 from jaxedit.generators.stylegan2 import StyleGAN2Config
+from jaxedit.messages import printable
 from jaxedit.spaces import Direction
+
+_SHOWN = 64
 
 
 def describe(path: Path, read_arrays: Reader) -> str:
@@ -28,7 +33,7 @@ def describe(path: Path, read_arrays: Reader) -> str:
     """
     if str(path) == checkpoints.BUILT_IN:
         generator = checkpoints.load(path)
-        source = {"source": "comes with the package; see MODEL_CARD.md", "sha256": generator.fingerprint}
+        source = {"source": "comes with the package; see MODEL_CARD.md", "fingerprint": generator.fingerprint}
         return _describe_network("generator", generator.config, source)
     if path.is_dir():
         return _describe_network(*checkpoints.read_description(path))
@@ -40,7 +45,8 @@ def _describe_network(network: str, config: Any, metadata: Mapping[str, Any]) ->
     sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(checkpoints.abstract_params(network, config))]
     lines = [f"stylegan2 {network}, {config.resolution} px, {sum(sizes):,} parameters in {len(sizes)} arrays"]
     lines += ["", "source"]
-    lines += [f"  {key}: {_one_line(value)}" for key, value in metadata.items()]
+    shown = itertools.islice(metadata.items(), _SHOWN)
+    lines += [f"  {printable(key, 60)}: {printable(value)}" for key, value in shown]
     lines += ["", "configuration"]
     lines += [f"  {field.name}: {getattr(config, field.name)}" for field in dataclasses.fields(config)]
     if isinstance(config, StyleGAN2Config):
@@ -59,7 +65,7 @@ def _describe_direction(direction: Direction) -> str:
     layers = "all" if direction.layers is None else ", ".join(str(layer) for layer in direction.layers)
     return "\n".join(
         [
-            f"direction {_one_line(direction.name)}",
+            f"direction {printable(direction.name)}",
             f"  space: {direction.space}",
             f"  shape: {np.shape(direction.vector)}, length {np.linalg.norm(np.asarray(direction.vector)):.6g}",
             f"  unit: {direction.unit:g}",
@@ -71,13 +77,10 @@ def _describe_direction(direction: Direction) -> str:
     )
 
 
-def _describe_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+def _describe_arrays(arrays: Arrays) -> str:
     lines = [f"{len(arrays)} array(s); space, unit and source are not recorded in the file"]
-    for name, array in arrays.items():
-        length = f", length {np.linalg.norm(array):.6g}" if array.dtype.kind == "f" else ""
-        lines.append(f"  {_one_line(name) or 'array'}: shape {array.shape}, {array.dtype}{length}")
-    return "\n".join(lines)
-
-
-def _one_line(value: object) -> str:
-    return " ".join(str(value).split())
+    for name, array in itertools.islice(arrays.items(), _SHOWN):
+        measured = array.dtype.kind == "f" and math.prod(array.shape) <= MAX_NUMBERS
+        length = f", length {np.linalg.norm(np.asarray(array)):.6g}" if measured else ""
+        lines.append(f"  {printable(name) or 'array'}: shape {array.shape}, {array.dtype}{length}")
+    return "\n".join(lines + [f"  and {len(arrays) - _SHOWN} more"] * (len(arrays) > _SHOWN))

@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from jaxedit import batch, checkpoints, images, metrics, regions
+from jaxedit.arrays import Reader
 from jaxedit.codes import Codes, chosen_codes, chosen_seeds
+from jaxedit.digests import digest, file_digest
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.log import Log, read_rows
+from jaxedit.messages import warn
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
 from jaxedit.networks.bisenet import FaceParser
@@ -29,10 +31,8 @@ from jaxedit.records import (
     begin_pictures,
     check_latent_options,
     check_record,
-    digest,
     drawing_settings,
     existing,
-    file_digest,
 )
 from jaxedit.spaces import Direction, displacement, edited_styles
 from jaxedit.staged import StagedStyleGAN2, synthesize
@@ -60,7 +60,7 @@ class Region(NamedTuple):
     dilation: int | None
 
 
-def run(command: Intervene, read_arrays: files.Reader) -> None:
+def run(command: Intervene, read_arrays: Reader) -> None:
     """Edits the pictures, writes them and what was measured.
 
     Args:
@@ -169,7 +169,7 @@ def _config(command: Intervene) -> InterventionConfig:
     )
 
 
-def _edit(command: Intervene, generator: StyleGAN2Generator, read_arrays: files.Reader) -> Edit:
+def _edit(command: Intervene, generator: StyleGAN2Generator, read_arrays: Reader) -> Edit:
     if generator.config.c_dim:
         raise ValueError("intervene takes unconditional networks")
     if command.attribute is not None:
@@ -219,19 +219,42 @@ def _mask_files(region: Region, names: Sequence[str], generator: StyleGAN2Genera
         return {}
     folder, side = region.masks.is_dir(), generator.config.resolution
     found = {name: region.masks / f"{name}.png" if folder else region.masks for name in names}
+    same = {}  # masks that are all of one kind, with what that means
     for path in dict.fromkeys(found.values()):
-        with Image.open(path) as picture:
-            if picture.size != (side, side):
-                raise ValueError(f"{path}: {picture.width} x {picture.height} pixels; the images have {side} x {side}")
-            if picture.mode.startswith(("I", "F")):
-                raise ValueError(f"{path}: a mask has 8 bits or less per channel")
+        mask = read_mask(path)
+        if mask.shape != (side, side):
+            raise ValueError(f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels; the images have {side} x {side}")
+        if mask.all() or not mask.any():
+            same[path] = "every pixel may change" if mask.any() else "no pixel may change, as none is white (255)"
+    if same:
+        path, meaning = next(iter(same.items()))
+        others = f", and {len(same) - 1} more masks are like that" if len(same) > 1 else ""
+        message = f"{path}: {meaning}{others}; a mask is white where the image may change and black elsewhere"
+        if len(same) == len(set(found.values())):
+            raise ValueError(message)
+        warn(message)
     return found
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """White pixels of a picture of any kind."""
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("L")) > 127
+    """White pixels of a picture.
+
+    Args:
+        path: PNG, JPEG or WebP of 8 bits per channel or less.
+
+    Returns:
+        `[height, width]` bool, True where the picture is brighter than grey.
+
+    Raises:
+        ValueError: Not such a picture, or one whose shape is in its transparency.
+        OSError: It can't be read.
+    """
+    picture = images.open_picture(path)
+    if picture.mode.startswith(("I", "F")):
+        raise ValueError(f"{path}: a mask has 8 bits or less per channel")
+    if picture.has_transparency_data and np.asarray(picture.convert("RGBA"))[..., 3].min() < 255:
+        raise ValueError(f"{path}: parts are transparent; a mask says in white and black where the image may change")
+    return np.asarray(picture.convert("L")) > 127
 
 
 def _pose(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -10,8 +9,6 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 import jaxedit
 from jaxedit.atomic import replacing
@@ -107,14 +104,3 @@ def _different(path: Path, settings: dict[str, Any]) -> list[str]:
         return [key for key, value in settings.items() if earlier[key] != value]
     except (ValueError, TypeError, KeyError, RecursionError):
         return ["record"]
-
-
-def digest(array: np.ndarray, *fields: Any) -> str:
-    """A number that stands for an array and what belongs to it."""
-    return hashlib.sha256(array.tobytes() + repr(fields).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -42,14 +42,15 @@ def config() -> StyleGAN2Config:
 
 @pytest.fixture(scope="session")
 def generator(config: StyleGAN2Config) -> StyleGAN2Generator:
-    """A tiny untrained generator with a fingerprint."""
-    return StyleGAN2Generator(untrained(config, 1), config, "0123456789abcdef")
+    """A tiny untrained generator with its fingerprint."""
+    params = untrained(config, 1)
+    return StyleGAN2Generator(params, config, checkpoints.fingerprint(params))
 
 
 @pytest.fixture(scope="session")
 def checkpoint(generator: StyleGAN2Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny generator as a checkpoint directory."""
     path = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    metadata = {"source": "tests", "sha256": generator.fingerprint, "licence": "none"}
+    metadata = {"source": "tests", "licence": "none"}
     checkpoints.save(path, network="generator", params=generator.params, config=generator.config, metadata=metadata)
     return path

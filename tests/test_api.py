@@ -25,6 +25,7 @@ MODULES = {
     "stylegan2_discriminator": "jaxedit.generators.stylegan2_discriminator",
     "base": "jaxedit.generators.base",
     "checkpoints": "jaxedit.checkpoints",
+    "arrays": "jaxedit.arrays",
     "images": "jaxedit.images",
     "spaces": "jaxedit.spaces",
     "files": "jaxedit.directions.files",
@@ -283,8 +284,8 @@ def test_arrows_point_one_way():
     own = {
         "nn": ("nn",),
         "metrics": ("metrics",),
-        "generators": ("nn", "generators"),
-        "directions": ("generators", "directions", "spaces", "regions", "atomic"),
+        "generators": ("nn", "generators", "messages"),
+        "directions": ("generators", "directions", "spaces", "regions", "arrays", "atomic", "messages"),
         "methods": ("staged", "compaction"),
     }
     for path in PACKAGE.rglob("*.py"):

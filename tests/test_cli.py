@@ -299,6 +299,9 @@ def test_wrong_options_of_generate(checkpoint, tmp_path, capsys, arguments, mess
         (["--seeds", "0", "--direction", "wide.npy"], "(24,) for w, (8, 24) for w_plus"),
         (["--seeds", "0", "--direction", "style.npy", "--layers", "1"], "rows of W+ for some"),
         (["--seeds", "0", "--direction", "absent.pt"], "absent.pt"),
+        (["--seeds", "0", "--direction", "zero.npy"], "zero.npy: all values are zero"),
+        (["--latents", "direction.safetensors"], "a direction, not latents; give it as --direction"),
+        (["--latents", "unit.npy"], "a vector of length 1, which is a direction"),
         (["--latents", "absent.npy"], "absent.npy: no such file"),
         (["--latents", "wide.npy"], "(N, 8, 24) for W+ or (N, 24) for W"),
         (["--latents", "nan.npy"], "not finite"),
@@ -320,7 +323,9 @@ def test_wrong_options_of_edit(checkpoint, smile, config, tmp_path, monkeypatch,
         "none": w[:0],
         "wide": np.zeros((3, 512), "f4"),
     }
-    arrays |= {"z": np.zeros(config.z_dim), "style": np.zeros(sum(layer.width for layer in config.style_layers))}
+    arrays |= {"z": np.ones(config.z_dim), "style": np.ones(sum(layer.width for layer in config.style_layers))}
+    arrays |= {"zero": np.zeros(config.w_dim), "unit": np.eye(config.w_dim)[:1]}
+    shutil.copy(smile, "direction.safetensors")
     for name, array in arrays.items():
         np.save(f"{name}.npy", array)
     np.savez("two.npz", a=w, b=w)
@@ -354,9 +359,8 @@ def test_relative_paths(checkpoint, tmp_path, monkeypatch):
 def test_a_damaged_checkpoint_is_one_line(checkpoint, tmp_path):
     damaged = tmp_path / "damaged"
     shutil.copytree(checkpoint, damaged)
-    for path in (damaged / "params").rglob("*"):
-        if path.is_file() and path.stat().st_size > 2000:
-            path.write_bytes(path.read_bytes()[:1000])
+    params = damaged / "params.safetensors"
+    params.write_bytes(params.read_bytes()[:1000])
     command = [
         sys.executable,
         "-m",

@@ -98,7 +98,10 @@ def test_what_a_training_leaves(trainings):
     names = [f"{count:09d}-psi{psi}.png" for count in (32, 64, 72) for psi in ("0.7", "1")]
     assert sorted(path.name for path in (output / "pictures").iterdir()) == names
     assert images.read_png(output / "pictures" / names[0]).shape == (4 * 8, 8 * 8, 3)
-    assert sorted(path.name for path in (output / "snapshots").iterdir()) == ["step_8", "step_9"]
+    assert sorted(path.name for path in (output / "snapshots").iterdir()) == [
+        "step_8.safetensors",
+        "step_9.safetensors",
+    ]
     network, config, metadata = checkpoints.read_description(output / "generator")
     assert (network, config, metadata["images"], metadata["data"]) == ("generator", CONFIG.generator, 72, "noise")
     assert checkpoints.load(output / "generator").fingerprint == metadata["sha256"]

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +75,21 @@ def test_pictures_change_less_outside_the_mask(inputs: Path, checkpoint: Path, c
     assert len(measured(output)) == 5 and len((output / "intervene.jsonl").read_text().splitlines()) == 5
 
 
-def test_latents_and_masks_of_their_own(inputs: Path, checkpoint: Path, config: StyleGAN2Config):
+def test_latents_and_masks_of_their_own(inputs: Path, checkpoint: Path, config: StyleGAN2Config, capsys):
     """Protects: W+ codes with W directions, one mask per picture, and changed masks, which are other settings."""
     random = np.random.default_rng(1)
     np.save(inputs / "codes.npy", random.standard_normal((2, config.num_ws, config.w_dim)).astype(np.float32))
     vector = random.standard_normal(config.w_dim).astype(np.float32)
     save_direction(inputs / "w.safetensors", Direction(name="w", space="w", vector=vector))
     (inputs / "masks").mkdir()
-    for index, value in enumerate((0, 255)):
-        images.save_png(inputs / "masks" / f"code{index:04d}.png", np.full((32, 32, 3), value, np.uint8))
+    for index, rows in enumerate((4, 32)):
+        mask = np.zeros((32, 32, 3), np.uint8)
+        mask[:rows] = 255
+        images.save_png(inputs / "masks" / f"code{index:04d}.png", mask)
     arguments = ("--latents", inputs / "codes.npy", *options(inputs), "--output", inputs / "out")
     changed = ("--direction", inputs / "w.safetensors", "--mask", inputs / "masks", "--strength", "-0.5")
     assert intervene(checkpoint, *arguments, *changed) == 0
+    assert "warning: " in (shown := capsys.readouterr().err) and "code0001.png: every pixel may change;" in shown
     pictures = measured(inputs / "out")
     assert pictures["code0000_w-0.5.png"]["outside_mse"] > 0 and pictures["code0001_w-0.5.png"]["outside_mse"] == 0
     images.save_png(inputs / "masks" / "code0001.png", np.zeros((32, 32, 3), np.uint8))
@@ -119,6 +123,35 @@ def test_a_negative_strength_is_the_opposite_direction(inputs: Path, checkpoint:
         (found[name],) = (images.read_png(path) for path in (inputs / f"out{name}").glob("seed*.png"))
     np.testing.assert_array_equal(found[""], found["-"])
     np.testing.assert_array_equal(found[""], found["unit"])
+
+
+MASKS = {
+    "black": (np.zeros((32, 32), np.uint8), "no pixel may change, as none is white (255)"),
+    "zero and one": (np.eye(32, dtype=np.uint8), "no pixel may change, as none is white (255)"),
+    "white": (np.full((32, 32, 3), 255, np.uint8), "every pixel may change"),
+    "alpha": (np.full((32, 32, 4), 255, np.uint8) * np.eye(32, dtype=np.uint8)[..., None], "parts are transparent"),
+    "small": (np.eye(16, dtype=np.uint8), "16 x 16 pixels; the images have 32 x 32"),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_masks_that_mean_nothing(kind: str, inputs: Path, checkpoint: Path, capsys):
+    """Protects: a mask of 0 and 1, one drawn in its transparency, and one that is all alike from passing in silence."""
+    pixels, message = MASKS[kind]
+    Image.fromarray(pixels).save(inputs / "mask.png")
+    command = ("--seeds", "0", *options(inputs), "--direction", inputs / "z.safetensors", "--mask", inputs / "mask.png")
+    assert intervene(checkpoint, *command, "--output", inputs / "out") == 1
+    shown = capsys.readouterr().err
+    assert "mask.png: " in shown and message in shown and shown.count("\n") == 1 and not (inputs / "out").exists()
+
+
+def test_a_mask_that_is_no_picture_starts_no_program(inputs: Path, checkpoint: Path, capsys, monkeypatch):
+    """Protects: PostScript under the name of a picture, which Pillow hands to Ghostscript."""
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("started a program"))
+    (inputs / "mask.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EOF\n")
+    command = ("--seeds", "0", *options(inputs), "--direction", inputs / "z.safetensors", "--mask", inputs / "mask.png")
+    assert intervene(checkpoint, *command, "--output", inputs / "out") == 1
+    assert capsys.readouterr().err == f"error: {inputs / 'mask.png'}: no PNG, JPEG or WebP image\n"
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "L"])

@@ -6,7 +6,6 @@ Nothing in a file is executed, and one that does not match its own configuration
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.resources
 import json
 from importlib.resources.abc import Traversable
@@ -20,10 +19,12 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from jaxedit.atomic import replacing
-from jaxedit.checkpoints import CheckpointError, mismatches
+from jaxedit.arrays import read_arrays
+from jaxedit.atomic import write_verified
+from jaxedit.checkpoints import CheckpointError, fingerprint, mismatches
 from jaxedit.generators import stylegan2
 from jaxedit.generators.config import config_from_dict, config_to_dict
+from jaxedit.messages import reason
 from jaxedit.networks import attributes, bisenet, embedding, keypoints
 
 _METADATA_KEY = "jaxedit_network"
@@ -82,8 +83,7 @@ def write_network(path: Path, *, params: Any, config: Any) -> None:
         raise ValueError(f"{path}: {wrong[0]} holds numbers that float16 cannot")
     description = {"family": _family_of(config), "config": config_to_dict(config)}
     data = safetensors.numpy.save(arrays, metadata={_METADATA_KEY: json.dumps(description)})
-    with replacing(path) as partial:
-        partial.write_bytes(data)
+    write_verified(path, data)
 
 
 def read_network(path: Path) -> Any:
@@ -104,16 +104,16 @@ def read_network(path: Path) -> Any:
     try:
         with safe_open(path, framework="numpy") as file:
             description = json.loads((file.metadata() or {})[_METADATA_KEY])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
         family = _FAMILIES[description["family"]]
         config = config_from_dict(family.config, description["config"])
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not a readable network ({error})") from error
+        stored = read_arrays(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a readable network ({reason(error)})") from error
     target = jax.eval_shape(functools.partial(family.init, config=config), jax.random.key(0))
-    if problems := mismatches(flax.traverse_util.flatten_dict(target, sep="/"), arrays):
+    if problems := mismatches(target, stored):
         raise CheckpointError(f"{path}: the parameters do not fit the configuration: {problems[0]}")
-    wide = {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}
-    return family.network(flax.traverse_util.unflatten_dict(wide, sep="/"), config)
+    params = {name: jnp.asarray(np.asarray(array, np.float32)) for name, array in stored.items()}
+    return family.network(flax.traverse_util.unflatten_dict(params, sep="/"), config)
 
 
 def load_network(name: str) -> Any:
@@ -138,8 +138,8 @@ def _packaged(name: str) -> Traversable:
 
 def load_generator() -> stylegan2.StyleGAN2Generator:
     """The StyleGAN2 of avatars, 64 px, float32; `jaxedit.load("avatars")` is the same."""
-    fingerprint = hashlib.sha256(_packaged("generator").read_bytes()).hexdigest()
-    return load_network("generator").replace(fingerprint=fingerprint)
+    generator = load_network("generator")
+    return generator.replace(fingerprint=fingerprint(generator.params))
 
 
 def load_classifier() -> attributes.AttributeClassifier:

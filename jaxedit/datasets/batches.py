@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float32, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-MAX_PIXELS = 1 << 26  # of a file: 8192 x 8192
-_FORMATS = ("PNG", "JPEG", "WEBP")
+from jaxedit.images import open_picture
+from jaxedit.messages import printable, reason
+
 _NAMED = 5  # damaged images that an error names
 _ORDER, _MIRROR = 0, 1  # independent streams of random bits
 
@@ -152,29 +153,24 @@ def _random_bits(seed: int, number: int, stream: int, count: int) -> np.ndarray:
 def _decode_all(threads: ThreadPoolExecutor, records: list[Record], size: int) -> np.ndarray:
     """`[records, size, size, 3]` uint8; all damaged images are reported together."""
     decoded = list(threads.map(lambda record: _decoded_or_error(record, size), records))
-    named = zip([record.name for record in records], decoded, strict=True)
-    errors = [(name, result) for name, result in named if isinstance(result, Exception)]
+    errors = [result for result in decoded if isinstance(result, Exception)]
     if errors:
-        lines = "; ".join(f"{name}: {_problem(error)}" for name, error in errors[:_NAMED])
+        lines = "; ".join(printable(error) for error in errors[:_NAMED])
         more = f"; and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
-        raise ValueError(" ".join(f"{len(errors)} damaged image(s): {lines}{more}".split())) from errors[0][1]
+        raise ValueError(f"{len(errors)} damaged image(s): {lines}{more}") from errors[0]
     return np.stack([result for result in decoded if not isinstance(result, Exception)])
 
 
 def _decoded_or_error(record: Record, size: int) -> np.ndarray | Exception:
     try:
-        return decode(record.file, size=size)
-    except Exception as error:  # decoders raise about anything on a damaged file
+        return decode(record.file, size=size, name=record.name)
+    except OSError as error:
+        return ValueError(f"{record.name}: {reason(error)}")
+    except ValueError as error:
         return error
 
 
-def _problem(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "no PNG, JPEG or WebP image"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def decode(file: str | io.BytesIO, *, size: int) -> UInt8[np.ndarray, "size size 3"]:
+def decode(file: str | io.BytesIO, *, size: int, name: str = "") -> UInt8[np.ndarray, "size size 3"]:
     """Decodes the largest square in the middle of an image, resized to `size`.
 
     EXIF orientation is obeyed; transparency and colour profiles are ignored; of an animation the first frame is taken.
@@ -184,21 +180,20 @@ def decode(file: str | io.BytesIO, *, size: int) -> UInt8[np.ndarray, "size size
     Args:
         file: A path, or the content of a PNG, JPEG or WebP file.
         size: Height and width of the result.
+        name: As in `images.open_picture`.
 
     Returns:
         The pixels, RGB.
 
     Raises:
-        ValueError: More than `MAX_PIXELS` pixels.
-        Exception: Whatever Pillow raises on damaged files.
+        OSError: As in `images.open_picture`.
+        ValueError: As in `images.open_picture`.
     """
-    with Image.open(file, formats=_FORMATS) as picture:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise ValueError(f"{picture.width} x {picture.height} pixels are more than {MAX_PIXELS}")
-        ImageOps.exif_transpose(picture, in_place=True)
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        square = _rgb(picture.crop((left, top, left + side, top + side)))
+    picture = open_picture(file, name=name)
+    ImageOps.exif_transpose(picture, in_place=True)
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = _rgb(picture.crop((left, top, left + side, top + side)))
     return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
 
 

@@ -2,63 +2,23 @@
 
 import dataclasses
 import json
+import math
 import os
-import re
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from jaxedit.atomic import replacing
+from jaxedit.arrays import Arrays, Reader, damage_named, read_arrays
+from jaxedit.atomic import write_verified
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.messages import listing, natural_order, printable
 from jaxedit.spaces import Direction, Space
 
 _METADATA_KEY = "jaxedit_direction"
-MAX_NPZ_BYTES = 1 << 30
-_UNREADABLE = (
-    *(ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, MemoryError),
-    *(OverflowError, RecursionError),
-    *(zipfile.BadZipFile, zlib.error, SafetensorError),
-)
-Arrays = Mapping[str, np.ndarray]
-Reader = Callable[[Path], Arrays]
-
-
-def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads all arrays of a `.npy` (under the name ""), `.npz` or `.safetensors` file; nothing is ever unpickled.
-
-    bfloat16 becomes float32.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: Another kind of file, or a damaged one.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        if path.suffix == ".npy":
-            # A mapped file costs no memory, whatever size its header claims.
-            return {"": np.lib.format.open_memmap(path, mode="r")}
-        if path.suffix == ".npz":
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                if sum(member.file_size for member in archive.zip.infolist()) > MAX_NPZ_BYTES:
-                    raise ValueError(f"more than {MAX_NPZ_BYTES >> 30} GiB unpacked; store such arrays as .npy")
-                arrays = {name: archive[name] for name in archive.files}
-            wrong = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
-            if wrong:
-                raise ValueError(f"{wrong[0]!r} is no array")
-            return arrays
-        if path.suffix == ".safetensors":
-            return {name: _widened(array) for name, array in safetensors.numpy.load_file(path).items()}
-    except _UNREADABLE as error:
-        raise ValueError(f"{path}: not a readable {path.suffix} file of plain arrays ({error})") from error
-    raise ValueError(f"{path}: unknown kind of array file; .npy, .npz and .safetensors can be read")
+MAX_NUMBERS = 1 << 22  # of a direction whose generator is not known; S at 1024 px has 9088
 
 
 def save_direction(path: str | os.PathLike, direction: Direction) -> None:
@@ -71,7 +31,7 @@ def save_direction(path: str | os.PathLike, direction: Direction) -> None:
         direction: What to write; the vector is stored as float32.
 
     Raises:
-        ValueError: Another file name ending.
+        ValueError: Another file name ending, or a vector that is not finite.
         OSError: The file cannot be written; nothing is left behind.
     """
     path = Path(path)
@@ -79,9 +39,10 @@ def save_direction(path: str | os.PathLike, direction: Direction) -> None:
         raise ValueError(f"{path}: directions are written as .safetensors files")
     fields = {f.name: getattr(direction, f.name) for f in dataclasses.fields(direction) if f.name != "vector"}
     vector = np.ascontiguousarray(direction.vector, np.float32)
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{path}: the direction is not finite")
     data = safetensors.numpy.save({"vector": vector}, metadata={_METADATA_KEY: json.dumps(fields)})
-    with replacing(path) as partial:
-        partial.write_bytes(data)
+    write_verified(path, data)
 
 
 def load_direction(
@@ -107,7 +68,7 @@ def load_direction(
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: Not an array file, or a direction that does not fit; one line with the shapes that would fit.
+        ValueError: Not an array file, or a direction that is zero or does not fit; one line that says what would.
     """
     path = Path(path)
     own = read_own(path)
@@ -116,8 +77,12 @@ def load_direction(
             raise ValueError(f"{path}: this direction is in space {own.space!r}, not {space!r}")
         if generator is not None:
             check_direction(own, generator, where=str(path))
-        return own
-    return direction_from_arrays(read(path), name=path.stem, generator=generator, space=space, where=str(path))
+    direction = own or direction_from_arrays(
+        read(path), name=path.stem, generator=generator, space=space, where=str(path)
+    )
+    if not np.any(direction.vector):
+        raise ValueError(f"{path}: all values are zero; such a direction changes nothing")
+    return direction
 
 
 def direction_from_arrays(
@@ -138,17 +103,27 @@ def direction_from_arrays(
         where: What error messages call the arrays; `name` when empty.
 
     Raises:
-        ValueError: They do not fit; one line.
+        ValueError: They do not fit, or are not finite; one line.
     """
     where = where or name
     config = None if generator is None else generator.config
-    parts = {key: _as_float32(array, where) for key, array in arrays.items()}
-    vector = _only(parts) if len(parts) == 1 else _joined_styles(parts, config, where)
-    fits: list[Space] = _fitting_spaces(vector.shape, config) if len(parts) == 1 else ["s"]
-    if not fits or (space or fits[0]) not in fits:
-        wanted = "no space" if space is None else f"space {space!r} not"
-        raise ValueError(f"{where}: shape {vector.shape} fits {wanted} of this generator{_what_fits(config)}")
-    return Direction(name=name, space=space or fits[0], vector=vector)
+    shapes = {key: _squeezed(array.shape) for key, array in arrays.items()}
+    if wrong := [array.dtype for array in arrays.values() if not _is_real(array.dtype)]:
+        raise ValueError(f"{where}: holds {wrong[0]} values; a direction is made of real numbers")
+    if len(arrays) == 1:
+        shape = next(iter(shapes.values()))
+        fits = _fitting_spaces(shape, config)
+        if not fits or (space or fits[0]) not in fits or math.prod(shape) > MAX_NUMBERS:
+            wanted = "no space" if space is None else f"space {space!r} not"
+            raise ValueError(f"{where}: shape {shape} fits {wanted} of this generator{_what_fits(config)}")
+        found = space or fits[0]
+        vector = np.asarray(next(iter(arrays.values()))).reshape(shape)
+    else:
+        if space not in (None, "s"):
+            raise ValueError(f"{where}: holds {len(arrays)} arrays, one per style layer; they fit space 's' alone")
+        found = "s"
+        vector = np.concatenate([np.asarray(arrays[key]).reshape(-1) for key in _style_order(shapes, config, where)])
+    return Direction(name=name, space=found, vector=_as_float32(vector, where))
 
 
 def check_direction(direction: Direction, generator: StyleGAN2Generator, *, where: str = "") -> None:
@@ -178,76 +153,75 @@ def check_direction(direction: Direction, generator: StyleGAN2Generator, *, wher
 def read_own(path: str | os.PathLike) -> Direction | None:
     """Reads a file written by `save_direction`; None if it is something else.
 
+    Args:
+        path: The file; it need not exist.
+
     Raises:
         ValueError: It is one, but damaged.
     """
     path = Path(path)
     if path.suffix != ".safetensors" or not path.is_file():
         return None
-    try:
+    with damage_named(path):
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            if _METADATA_KEY not in metadata:
-                return None
-            fields, vector = json.loads(metadata[_METADATA_KEY]), file.get_tensor("vector")
-        layers = fields["layers"]
-        if layers is not None and not (isinstance(layers, list) and all(type(layer) is int for layer in layers)):
-            raise ValueError("layers are not a list of integers")
-        space: Any = fields["space"]
-        own = Direction(
-            name=str(fields["name"]),
-            space=space,
-            vector=_as_float32(vector, str(path)),
-            layers=None if layers is None else tuple(layers),
-            unit=float(fields["unit"]),
-            source=str(fields["source"]),
-            accuracy=None if fields.get("accuracy") is None else float(fields["accuracy"]),
-        )
-    except (OSError, *_UNREADABLE) as error:
-        raise ValueError(f"{path}: not a readable direction file ({error})") from error
-    if own.space not in get_args(Space) or not np.isfinite(own.unit):
-        raise ValueError(f"{path}: not a readable direction file (space {own.space!r}, unit {own.unit})")
-    return own
+        if _METADATA_KEY not in metadata:
+            return None
+        fields, stored = json.loads(metadata[_METADATA_KEY]), read_arrays(path)["vector"]
+        if math.prod(stored.shape) > MAX_NUMBERS or not _is_real(stored.dtype):
+            raise ValueError(f"a vector of shape {stored.shape}, {stored.dtype}")
+        own = _own(fields, np.asarray(stored))
+    return dataclasses.replace(own, vector=_as_float32(own.vector, str(path)))
+
+
+def _own(fields: Any, vector: np.ndarray) -> Direction:
+    """The direction of a file's fields, each of which may be anything."""
+    layers, space, unit = fields["layers"], fields["space"], float(fields["unit"])
+    if layers is not None and not (isinstance(layers, list) and all(type(layer) is int for layer in layers)):
+        raise ValueError("layers are not a list of integers")
+    if space not in get_args(Space) or not math.isfinite(unit):
+        raise ValueError(f"space {printable(space, 40)!r}, unit {unit}")
+    return Direction(
+        name=printable(fields["name"], 100),
+        space=space,
+        vector=vector.reshape(_squeezed(vector.shape)),
+        layers=None if layers is None else tuple(layers),
+        unit=unit,
+        source=printable(fields["source"], 100),
+        accuracy=None if fields.get("accuracy") is None else float(fields["accuracy"]),
+    )
+
+
+def _is_real(dtype: np.dtype) -> bool:
+    return dtype.kind in "fiu" or dtype.name == "bfloat16"
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Without leading axes of length 1."""
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
 
 
 def _as_float32(array: np.ndarray, where: str) -> np.ndarray:
-    """Drops leading axes of length 1; the numbers must be real and finite."""
-    array = _widened(array)
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{where}: holds {array.dtype} values; a direction is made of real numbers")
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"{where}: holds values that are not finite float32 numbers")
-    while array.ndim > 1 and array.shape[0] == 1:
-        array = array[0]
     return array
 
 
-def _widened(array: np.ndarray) -> np.ndarray:
-    """bfloat16, which is no type of NumPy's own, as float32."""
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
-
-
-def _only(parts: Arrays) -> np.ndarray:
-    return next(iter(parts.values()))
-
-
-def _joined_styles(parts: Arrays, config: StyleGAN2Config | None, where: str) -> np.ndarray:
-    """One array per style layer, by layer name or in the order of the numbers in their names, as flat S."""
+def _style_order(shapes: dict[str, tuple[int, ...]], config: StyleGAN2Config | None, where: str) -> list[str]:
+    """The arrays in the order of the style layers: by layer name, or by the numbers in their names."""
     if config is None:
-        raise ValueError(f"{where}: holds {len(parts)} arrays, which only a generator's layer table can tell apart")
+        raise ValueError(f"{where}: holds {len(shapes)} arrays, which only a generator's layer table can tell apart")
     names, widths = [layer.name for layer in config.style_layers], [layer.width for layer in config.style_layers]
-    ordered = names if set(parts) == set(names) else sorted(parts, key=_natural)
-    found = [parts[name].shape for name in ordered]
+    ordered = names if set(shapes) == set(names) else sorted(shapes, key=natural_order)
+    found = [shapes[name] for name in ordered]
     if found != [(width,) for width in widths]:
-        held = f"{len(found)} arrays of shapes {found[:3]}..." if found else "no array"
+        held = f"{len(found)} arrays of shapes {listing(found, 3)}" if found else "no array"
         raise ValueError(f"{where}: holds {held}, not the styles of this generator{_what_fits(config)}")
-    return np.concatenate([parts[name] for name in ordered])
-
-
-def _natural(name: str) -> list:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return ordered
 
 
 def _fitting_spaces(shape: tuple[int, ...], config: StyleGAN2Config | None) -> list[Space]:

@@ -6,9 +6,12 @@ import dataclasses
 import typing
 from typing import Any, TypeVar
 
+from jaxedit.messages import printable
+
 Config = TypeVar("Config")
 
 _LARGEST = 1 << 20
+_LARGEST_IMAGE = 1 << 13
 _DEEPEST = 64
 
 
@@ -22,8 +25,10 @@ def check_config(config: Any, *, may_be_zero: tuple[str, ...]) -> None:
     Raises:
         ValueError: One line with the field, its value and what would be right.
     """
-    if config.resolution < 8 or config.resolution & (config.resolution - 1):
-        raise ValueError(f"resolution is {config.resolution}; it has to be a power of two, at least 8")
+    if not 8 <= config.resolution <= _LARGEST_IMAGE or config.resolution & (config.resolution - 1):
+        raise ValueError(
+            f"resolution is {config.resolution}; it has to be a power of two, at least 8 and at most {_LARGEST_IMAGE}"
+        )
     for name, value in config_to_dict(config).items():
         if value is not None and not (value > 0 or (value == 0 and name in may_be_zero)):
             raise ValueError(f"{name} is {value}; it has to be positive")
@@ -55,18 +60,18 @@ def config_from_dict(cls: type[Config], values: Any) -> Config:
         raise ValueError("the configuration has to be an object")
     types = typing.get_type_hints(cls)
     if unknown := [name for name in values if name not in types]:
-        raise ValueError(f"unknown field {unknown[0]!r}; the fields are {', '.join(types)}")
+        raise ValueError(f"unknown field {printable(repr(unknown[0]), 100)}; the fields are {', '.join(types)}")
     return cls(**{name: _checked(name, value, types[name]) for name, value in values.items()})
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, list | tuple) or len(value) > _DEEPEST:
-            raise ValueError(f"{name} is {value!r}, expected a list of at most {_DEEPEST} numbers")
+            raise ValueError(f"{name} is {printable(repr(value), 100)}, expected a list of at most {_DEEPEST} numbers")
         return tuple(_checked(name, entry, typing.get_args(kind)[0]) for entry in value)
-    allowed = typing.get_args(kind) or (kind,)
+    shown, allowed = printable(repr(value), 100), typing.get_args(kind) or (kind,)
     if isinstance(value, bool) or not isinstance(value, (*allowed, int) if float in allowed else allowed):
-        raise ValueError(f"{name} is {value!r}, expected {' or '.join(kind.__name__ for kind in allowed)}")
+        raise ValueError(f"{name} is {shown}, expected {' or '.join(kind.__name__ for kind in allowed)}")
     if value is not None and not 0 <= value <= _LARGEST:
-        raise ValueError(f"{name} is {value!r}, expected a value from 0 to {_LARGEST}")
+        raise ValueError(f"{name} is {shown}, expected a value from 0 to {_LARGEST}")
     return float(value) if value is not None and float in allowed else value

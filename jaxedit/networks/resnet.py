@@ -9,6 +9,8 @@ from jaxtyping import Array, Float
 
 from jaxedit.nn.normalized import Conv, batch_norm
 
+_MOST_BLOCKS, _LARGEST_IMAGE = 256, 1 << 13
+
 
 @dataclasses.dataclass(frozen=True)
 class ResNetConfig:
@@ -31,6 +33,9 @@ class ResNetConfig:
             raise ValueError(f"input_stride is {self.input_stride}; it has to be 1, 2 or 4")
         if self.blocks < 1 or not self.widths or min(self.widths) < 1:
             raise ValueError(f"widths {self.widths} and blocks {self.blocks} have to be positive")
+        if self.blocks * len(self.widths) > _MOST_BLOCKS or self.resolution > _LARGEST_IMAGE:
+            size = f"{self.blocks} blocks in each of {len(self.widths)} stages, {self.resolution} px"
+            raise ValueError(f"{size}; at most {_MOST_BLOCKS} blocks and {_LARGEST_IMAGE} px are built")
         stride = self.input_stride * 2 ** (len(self.widths) - 1)
         if self.resolution < stride or self.resolution % stride:
             raise ValueError(f"resolution is {self.resolution}; these stages need a multiple of {stride}")

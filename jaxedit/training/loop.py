@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import math
 import shutil
@@ -205,15 +204,8 @@ def _identity(
         "log_steps": schedule.log_steps,
         "seed": seed,
         "data": data,
-        "initial_generator": None if generator_params is None else _digest(generator_params),
+        "initial_generator": None if generator_params is None else checkpoints.fingerprint(generator_params),
     }
-
-
-def _digest(params: Params) -> str:
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
 
 
 def _claim(output: Path, identity: dict[str, Any]) -> None:
@@ -248,5 +240,4 @@ def _write_networks(output: Path, state: GanState, config: GanConfig, identity: 
         path = output / network
         if path.exists():
             shutil.rmtree(path)
-        described = metadata | {"sha256": _digest(params)}
-        checkpoints.save(path, network=network, params=params, config=architecture, metadata=described)
+        checkpoints.save(path, network=network, params=params, config=architecture, metadata=metadata)

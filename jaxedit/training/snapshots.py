@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
 
+from jaxedit.arrays import read_arrays
+from jaxedit.atomic import write_verified
 from jaxedit.checkpoints import mismatches
+from jaxedit.claims import remove_leftovers
 
 _KEPT = 2
-_PREFIX, _PARTIAL = "step_", ".partial_"
+_PREFIX, _SUFFIX = "step_", ".safetensors"
 
 
 def save(directory: str | Path, step: int, state: Any) -> None:
-    """Writes a snapshot, then removes all but the newest two.
+    """Writes a snapshot, reads it back, then removes all but the newest two.
 
     A process that is killed at any moment leaves only complete snapshots behind; what it had not finished is removed
     by the next call. One process at a time may write to a directory.
@@ -25,24 +28,18 @@ def save(directory: str | Path, step: int, state: Any) -> None:
     Args:
         directory: Where the snapshots are; made if needed.
         step: What the snapshot is found by, at least 0; one of that step is replaced.
-        state: Any pytree of arrays and numbers; typed keys are welcome, empty arrays are not.
+        state: Any pytree of arrays and numbers; typed keys are welcome.
 
     Raises:
-        OSError: The directory cannot be written.
+        OSError: The directory cannot be written, or not be read back.
     """
-    from orbax.checkpoint import v1 as ocp
-
-    directory = Path(directory).absolute()  # Orbax wants it so
+    directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(leftover)
-    partial, target = directory / f"{_PARTIAL}{step}", directory / f"{_PREFIX}{step}"
-    ocp.save(str(partial), _named(state))
-    if target.exists():
-        _remove(target)
-    os.rename(partial, target)
+    remove_leftovers(directory)
+    arrays = {name: np.array(leaf, order="C") for name, leaf in _named(state).items()}
+    write_verified(directory / f"{_PREFIX}{step}{_SUFFIX}", safetensors.numpy.save(arrays))
     for old in _steps(directory)[:-_KEPT]:
-        _remove(directory / f"{_PREFIX}{old}")
+        (directory / f"{_PREFIX}{old}{_SUFFIX}").unlink()
 
 
 def latest(directory: str | Path, like: Any) -> tuple[int, Any] | None:
@@ -53,25 +50,19 @@ def latest(directory: str | Path, like: Any) -> tuple[int, Any] | None:
         like: A state of the same structure, shapes and dtypes; its values are not used.
 
     Returns:
-        The step and the state, its arrays on the default device; None if there is no snapshot.
+        The step and the state, its arrays on the default device and committed to none; None if there is no snapshot.
 
     Raises:
-        ValueError: The snapshot holds another state than `like`; one line.
+        ValueError: The snapshot is damaged or holds another state than `like`; one line.
     """
-    from orbax.checkpoint import v1 as ocp
-
-    directory = Path(directory).absolute()
+    directory = Path(directory)
     if not (steps := _steps(directory)):
         return None
-    path = directory / f"{_PREFIX}{steps[-1]}"
-    target = jax.eval_shape(lambda: _named(like))
-    if problems := mismatches(target, ocp.metadata(str(path)).metadata):
+    path = directory / f"{_PREFIX}{steps[-1]}{_SUFFIX}"
+    stored, target = read_arrays(path), jax.eval_shape(lambda: _named(like))
+    if problems := mismatches(target, stored):
         raise ValueError(f"{path}: a snapshot of another training; use another directory ({problems[0]})")
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    found = ocp.load(
-        str(path),
-        {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding) for name, leaf in target.items()},
-    )
+    found = {name: jnp.asarray(np.asarray(array)) for name, array in stored.items()}
     return steps[-1], jax.tree_util.tree_map_with_path(lambda key, leaf: _as(found[_name(key)], leaf), like)
 
 
@@ -97,12 +88,5 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _steps(directory: Path) -> list[int]:
-    names = (path.name.removeprefix(_PREFIX) for path in directory.glob(f"{_PREFIX}*"))
+    names = (path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX) for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"))
     return sorted(int(name) for name in names if name.isdigit())
-
-
-def _remove(snapshot: Path) -> None:
-    """Renamed first, so that what is half removed no longer counts as a snapshot."""
-    doomed = snapshot.with_name(f"{_PARTIAL}old_{snapshot.name}")
-    os.rename(snapshot, doomed)
-    shutil.rmtree(doomed)

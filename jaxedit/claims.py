@@ -1,0 +1,89 @@
+"""Output folders that one run at a time writes to, on this machine and on a shared disk.
+
+A claim ends with the process, however it ends. What killed runs have left half-written is removed by the next claim.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from jaxedit.atomic import PARTIAL, writing
+
+
+@contextlib.contextmanager
+def claiming(folder: Path) -> Iterator[None]:
+    """Makes a folder and holds it.
+
+    Args:
+        folder: Made if needed; one that was made and is still empty at the end is removed.
+
+    Raises:
+        BlockingIOError: Another run holds it.
+        OSError: It can't be made or written to.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _holding(folder / ".lock", folder):
+            remove_leftovers(folder)
+            yield
+    finally:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def making(path: Path) -> Iterator[Path]:
+    """Gives a folder beside `path` to fill; it takes the name of `path` at the end and is removed on any failure.
+
+    Args:
+        path: The folder to make; the folder that it is in exists.
+
+    Raises:
+        BlockingIOError: Another run is making it.
+        OSError: It can't be made, or appeared meanwhile.
+    """
+    with _holding(path.with_name(f".{path.name}.lock"), path):
+        remove_leftovers(path.parent, f".{path.name}")
+        partial = path.with_name(f".{path.name}{PARTIAL}")
+        try:
+            with writing(path):
+                partial.mkdir()
+                yield partial
+                partial.rename(path)  # fails if there is something by now
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _holding(lock_file: Path, what: Path) -> Iterator[None]:
+    lock = filelock.FileLock(lock_file, timeout=0)
+    try:
+        with writing(lock_file):
+            lock.acquire()
+    except filelock.Timeout:
+        raise BlockingIOError(f"{what}: another run is writing there; wait for it or choose another output") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # some systems don't remove an open file
+            lock_file.unlink()
+        lock.release()
+
+
+def remove_leftovers(folder: Path, prefix: str = ".") -> None:
+    """Removes what killed runs have left half-written in a folder that this run holds.
+
+    Args:
+        folder: The folder.
+        prefix: Of the names to look at.
+    """
+    for entry in folder.iterdir():
+        if entry.name.startswith(prefix) and entry.name.endswith(PARTIAL):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)

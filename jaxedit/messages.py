@@ -1,0 +1,45 @@
+"""Names and texts from files and from errors of other libraries, fit for one line of a message."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+
+
+def printable(text: object, limit: int = 300) -> str:
+    """A value as one line that is safe to print on a terminal.
+
+    Args:
+        text: Anything; its `str` is taken.
+        limit: Characters to keep; longer texts end in "...".
+
+    Returns:
+        The text without line breaks, runs of blanks and control characters; the latter are written as escapes.
+    """
+    line = " ".join(str(text).split())
+    if len(line) > limit:
+        line = line[:limit] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def listing(names: Sequence[object], limit: int = 5) -> str:
+    """The first few names, comma-separated, and how many more there are."""
+    shown = ", ".join(printable(name, 120) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, as part of a line: its text, or its kind if it has none."""
+    text = getattr(error, "strerror", None) or str(error)
+    return printable(text) if str(text).strip() else type(error).__name__
+
+
+def warn(text: str) -> None:
+    """Tells the user of a command something odd, on stderr."""
+    print(f"warning: {printable(text, 2000)}", file=sys.stderr)
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """A key for `sorted` that takes the numbers in names as numbers: 2 comes before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
