@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import UInt8
@@ -45,7 +46,7 @@ def map_samples(
     *,
     batch_size: int,
     devices: Sequence[jax.Device] | None = None,
-) -> Iterator[UInt8[np.ndarray, "height width channels"]]:
+) -> Iterator[UInt8[np.ndarray, "height width channels"] | None]:
     """Computes one image per sample, in order, as 8-bit arrays on the host.
 
     Samples are stacked to batches of exactly `batch_size` (the last one is filled up with copies of its last sample,
@@ -61,7 +62,8 @@ def map_samples(
         devices: devices to share a batch; None is all local ones.
 
     Returns:
-        An iterator over uint8 images (`images.to_uint8`, computed on the device).
+        An iterator over uint8 images (`images.to_uint8`, computed on the device); None in place of an image that has
+        values which are not finite.
 
     Raises:
         ValueError: `batch_size` is not a positive multiple of the number of devices.
@@ -75,9 +77,9 @@ def map_samples(
 
 def _map_batches(
     function: Callable, shared: Any, samples: Iterator[Any], batch_size: int, split: NamedSharding
-) -> Iterator[np.ndarray]:
+) -> Iterator[np.ndarray | None]:
     shared = jax.device_put(shared, NamedSharding(split.mesh, PartitionSpec()))
-    waiting: deque[tuple[jax.Array, int]] = deque()
+    waiting: deque[tuple[tuple[jax.Array, jax.Array], int]] = deque()
     while chunk := list(itertools.islice(samples, batch_size)):
         padded = chunk + chunk[-1:] * (batch_size - len(chunk))
         batch = jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *padded), split)
@@ -89,13 +91,17 @@ def _map_batches(
 
 
 @functools.partial(jax.jit, static_argnames=("function", "split"))
-def _compute(shared: Any, batch: Any, *, function: Callable, split: NamedSharding) -> jax.Array:
+def _compute(shared: Any, batch: Any, *, function: Callable, split: NamedSharding) -> tuple[jax.Array, jax.Array]:
+    """The 8-bit images of a batch, and which of them are finite."""
     result = jax.vmap(function, in_axes=(None, 0))(shared, batch)
-    return jax.lax.with_sharding_constraint(images.to_uint8(result), split)
+    finite = jnp.isfinite(result).all(axis=(1, 2, 3))
+    return jax.lax.with_sharding_constraint((images.to_uint8(result), finite), split)
 
 
-def _fetch(batch: jax.Array, count: int) -> Iterator[np.ndarray]:
-    yield from np.asarray(batch)[:count]
+def _fetch(batch: tuple[jax.Array, jax.Array], count: int) -> Iterator[np.ndarray | None]:
+    pictures, finite = map(np.asarray, batch)
+    for image, good in zip(pictures[:count], finite[:count], strict=True):
+        yield image if good else None
 
 
 def _check_batch_size(batch_size: int, devices: int) -> None:

@@ -25,6 +25,8 @@ def claiming(folder: Path) -> Iterator[None]:
         OSError: It can't be made or written to.
     """
     made = not folder.exists()
+    if not made and not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: not a directory")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _holding(folder / ".lock", folder):

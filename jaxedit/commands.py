@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxedit import batch, checkpoints, demo, images, inspection
+from jaxedit import batch, checkpoints, demo, images, inspection, sheets
 from jaxedit.arrays import Reader
+from jaxedit.claims import claiming
 from jaxedit.codes import MAX_PICTURES, Codes, chosen_codes, chosen_seeds, parse_seeds, seed_codes
 from jaxedit.digests import digest, file_digest
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.messages import listing, warn
 from jaxedit.options import Command, Demo, Drawing, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
 from jaxedit.records import (
     begin_pictures,
@@ -28,7 +29,15 @@ from jaxedit.records import (
 )
 from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
 
-MAX_GRID = 1024
+MAX_GRID = 4096
+_ODD_STRENGTH = 1000
+
+
+class Sheet(NamedTuple):
+    """Names of the rows and columns of grid.png, which holds the pictures row by row."""
+
+    rows: Sequence[str]
+    columns: Sequence[str]
 
 
 class Picture(NamedTuple):
@@ -78,8 +87,8 @@ def generate(command: Generate) -> None:
     generator = checkpoints.load(command.checkpoint)
     codes = seed_codes(seeds, generator)
     pictures = [Picture(f"{name}.png", position, 0.0) for position, name in enumerate(codes.names)]
-    columns = math.ceil(math.sqrt(len(pictures)))
-    _draw(command, generator, codes, pictures, columns=columns, settings={}, from_seeds=True)
+    sheet = Sheet(rows=[""], columns=codes.names)
+    _draw(command, generator, codes, pictures, sheet=sheet, settings={}, from_seeds=True)
 
 
 def edit(command: Edit, read_arrays: Reader) -> None:
@@ -107,7 +116,7 @@ def edit(command: Edit, read_arrays: Reader) -> None:
         generator,
         codes,
         pictures,
-        columns=len(command.strengths),
+        sheet=Sheet(rows=codes.names, columns=[f"{strength:+g}" for strength in command.strengths]),
         settings=settings,
         from_seeds=command.latents is None,
         edits=tuple(zip(directions, weights, strict=True)),
@@ -138,6 +147,8 @@ def _check_strengths(command: Edit) -> None:
         raise ValueError("give at least one --direction")
     if not strengths or not np.isfinite((*strengths, *weights)).all():
         raise ValueError("--strengths and --weights take finite numbers")
+    if max(map(abs, strengths)) > _ODD_STRENGTH:
+        warn(f"--strengths: {max(strengths, key=abs):g} is far beyond what directions are made for, a few units")
     names = [f"{strength:+g}" for strength in strengths]
     if len(set(names)) < len(names):
         raise ValueError("--strengths: two values are the same (six digits count)")
@@ -151,7 +162,7 @@ def _draw(
     codes: Codes,
     pictures: list[Picture],
     *,
-    columns: int,
+    sheet: Sheet,
     settings: dict[str, Any],
     from_seeds: bool,
     edits: tuple[tuple[Direction, float], ...] = (),
@@ -159,18 +170,9 @@ def _draw(
     """Draws pictures to files: everything that can be checked is checked before anything is compiled."""
     check_latent_options(command, generator, from_seeds=from_seeds)
     label = _class_vector(command, generator, from_seeds)
-    rows = math.ceil(len(pictures) / columns)
-    if command.grid and max(rows, columns) > MAX_GRID:
-        raise ValueError(f"--grid: a sheet of {columns} x {rows} pictures is too large (at most {MAX_GRID} a side)")
+    if command.grid and len(pictures) > MAX_GRID:
+        raise ValueError(f"--grid: {len(pictures)} pictures are too many for a sheet (at most {MAX_GRID})")
     names = [picture.name for picture in pictures]
-    present = existing(command, names)
-    todo = [picture for picture in pictures if command.existing != "skip" or picture.name not in present]
-    size = batch.choose_batch_size(len(todo), command.batch_size)
-    settings = settings | drawing_settings(command, generator)
-    record = check_record(command, settings, names, present)
-    output = command.output
-    output.mkdir(parents=True, exist_ok=True)
-
     render = functools.partial(
         _render,
         noise_mode=command.noise_mode,
@@ -178,17 +180,31 @@ def _draw(
         truncation_psi=command.truncation_psi,
         truncation_cutoff=command.truncation_cutoff,
     )
-    drawn = batch.map_samples(render, (generator, edits, label), _samples(codes, todo), batch_size=size)
-    with batch.PngWriter() as writer:
-        for index, image in enumerate(tqdm(drawn, total=len(todo), unit="picture", disable=None)):
-            if index == 0:
-                begin_pictures(output, record, settings, [picture.name for picture in todo])
-            writer.write(output / todo[index].name, image)
-    if command.grid:
-        tiles = (images.read_png(output / picture.name) for picture in pictures)
-        images.save_png(output / "grid.png", images.image_grid(tiles, columns=columns, rows=rows))
+    settings, output = settings | drawing_settings(command, generator), command.output
+    with claiming(output):
+        present = existing(command, names)
+        todo = [picture for picture in pictures if command.existing != "skip" or picture.name not in present]
+        size = batch.choose_batch_size(len(todo), command.batch_size)
+        record = check_record(command, settings, names, present)
+        drawn = batch.map_samples(render, (generator, edits, label), _samples(codes, todo), batch_size=size)
+        lost = []
+        with batch.PngWriter() as writer:
+            for index, image in enumerate(tqdm(drawn, total=len(todo), unit="picture", disable=None)):
+                if index == 0:
+                    begin_pictures(output, record, settings, [picture.name for picture in todo])
+                if image is None:
+                    lost.append(todo[index].name)
+                    warn(f"{output / lost[-1]}: not written, its values are not finite numbers")
+                else:
+                    writer.write(output / todo[index].name, image)
+        if command.grid and len(lost) < len(pictures):
+            tiles = (None if name in lost else images.read_png(output / name) for name in names)
+            drawn = sheets.labelled_sheet(tiles, rows=sheet.rows, columns=sheet.columns)
+            images.save_png(output / "grid.png", drawn)
     kept = len(pictures) - len(todo)
-    print(f"{output}: {len(todo)} pictures written" + (f", {kept} kept" if kept else ""))
+    print(f"{output}: {len(todo) - len(lost)} pictures written" + (f", {kept} kept" if kept else ""))
+    if lost:
+        raise ValueError(f"{output}: {len(lost)} of {len(todo)} pictures are not finite numbers ({listing(lost)})")
 
 
 def _render(

@@ -1,16 +1,13 @@
 """`jaxedit demo`: edits samples of the built-in generator by Style Intervention, and draws an annotated sheet."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from jaxedit import checkpoints, images, regions
-from jaxedit.atomic import replacing
+from jaxedit import checkpoints, images, regions, sheets
 from jaxedit.avatars.directions import load_directions
 from jaxedit.avatars.factors import ATTRIBUTES
 from jaxedit.avatars.models import load_classifier, load_parser
@@ -25,7 +22,6 @@ from jaxedit.staged import Codes, StagedStyleGAN2
 SEEDS = (0, 1, 2, 3)
 _STRENGTH = 2.5
 _TRUNCATION = 0.7
-_TILE, _MARGIN, _LINE = 128, 72, 28
 
 
 def run(output: Path, *, existing: Literal["error", "overwrite"]) -> None:
@@ -60,9 +56,13 @@ def run(output: Path, *, existing: Literal["error", "overwrite"]) -> None:
         for name, picture in zip(names, row, strict=True):
             images.save_png(output / f"seed{seed:04d}{name}.png", picture)
     headings = ["original", *(name.replace("_", " ") for name in ATTRIBUTES)]
-    sheet = _annotated(pictures, [f"seed {seed}" for seed in SEEDS], headings, marks)
-    with replacing(output / "grid.png") as partial:
-        sheet.save(partial, format="png")
+    sheet = sheets.labelled_sheet(
+        pictures.reshape(-1, *pictures.shape[2:]),
+        rows=[f"seed {seed}" for seed in SEEDS],
+        columns=headings,
+        marks=[mark for row in marks for mark in ("", *row)],
+    )
+    images.save_png(output / "grid.png", sheet)
     print(f"{output / 'grid.png'}: {len(SEEDS)} samples, each attribute switched; the directions are beside it")
 
 
@@ -94,22 +94,3 @@ def _intervened(generator: StyleGAN2Generator, latents: jax.Array, originals: ja
 
     edited = jax.jit(jax.vmap(draw))(problems, state.coefficients)
     return edited.reshape(len(latents), len(ATTRIBUTES), *edited.shape[1:])
-
-
-def _annotated(pictures: np.ndarray, rows: Sequence[str], columns: Sequence[str], signs: np.ndarray) -> Image.Image:
-    """A sheet with the seeds on the left, the attributes above, and "+" or "-" in the corner of each edit."""
-    size = (_MARGIN + len(columns) * _TILE, _LINE + len(rows) * _TILE)
-    sheet = Image.new("RGB", size, "white")
-    brush, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=17)
-    for column, heading in enumerate(columns):
-        brush.text((_MARGIN + (column + 0.5) * _TILE, _LINE // 2), heading, fill="black", font=font, anchor="mm")
-    for row, label in enumerate(rows):
-        brush.text((8, _LINE + (row + 0.5) * _TILE), label, fill="black", font=font, anchor="lm")
-        for column in range(len(columns)):
-            corner = (_MARGIN + column * _TILE, _LINE + row * _TILE)
-            tile = Image.fromarray(pictures[row, column]).resize((_TILE, _TILE), Image.Resampling.BICUBIC)
-            sheet.paste(tile, corner)
-            if column:
-                mark = str(signs[row, column - 1])
-                brush.text((corner[0] + 5, corner[1] + 2), mark, "white", font, stroke_width=2, stroke_fill="black")
-    return sheet

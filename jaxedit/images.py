@@ -1,8 +1,7 @@
-"""Images: floats about [-1, 1] to 8 bits and back, sheets of many images, picture files."""
+"""Images: floats about [-1, 1] to 8 bits and back, picture files."""
 
 import io
 import os
-from collections.abc import Iterable
 
 import jax.core
 import jax.numpy as jnp
@@ -41,57 +40,6 @@ def to_uint8(image: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
 def from_uint8(image: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Converts 8-bit images to float32 in [-1, 1] (`x / 127.5 - 1`); `to_uint8` gives the same bytes back."""
     return image.astype(jnp.float32) / 127.5 - 1.0
-
-
-def image_grid(
-    images: Iterable[UInt8[np.ndarray, "height width channels"]], *, columns: int, rows: int, max_side: int = 8192
-) -> UInt8[np.ndarray, "grid_height grid_width channels"]:
-    """Lays images out row by row on one sheet, as NVIDIA's `layout_grid` does, shrinking them where needed.
-
-    Takes the images one at a time, so only the sheet itself is held in memory.
-
-    Args:
-        images: uint8 images of one shape, at most `rows * columns`; places left over stay black.
-        columns: images per row.
-        rows: number of rows.
-        max_side: longest side of the sheet in pixels; images are shrunk by an area filter to stay within it.
-
-    Returns:
-        The sheet: `rows * h` by `columns * w` pixels for tiles of h by w.
-
-    Raises:
-        ValueError: no images, more images than places, images of different shapes, or more places than pixels.
-    """
-    sheet, shape, tile = None, None, (0, 0)
-    for index, image in enumerate(images):
-        if index >= rows * columns:
-            raise ValueError(f"more than {rows * columns} images for a sheet of {columns} x {rows}")
-        if sheet is None:
-            shape = image.shape
-            tile = _tile_size(shape[0], shape[1], columns, rows, max_side)
-            sheet = np.zeros((rows * tile[0], columns * tile[1], shape[2]), np.uint8)
-        if image.shape != shape:
-            raise ValueError(f"image {index} of the sheet has shape {image.shape}, the first one {shape}")
-        top, left = index // columns * tile[0], index % columns * tile[1]
-        sheet[top : top + tile[0], left : left + tile[1]] = _shrink(image, tile)
-    if sheet is None:
-        raise ValueError("a sheet needs at least one image")
-    return sheet
-
-
-def _tile_size(height: int, width: int, columns: int, rows: int, max_side: int) -> tuple[int, int]:
-    scale = min(1.0, max_side / (rows * height), max_side / (columns * width))
-    tile = int(height * scale), int(width * scale)
-    if min(tile) < 1:
-        raise ValueError(f"{columns} x {rows} images do not fit on a sheet of {max_side} pixels")
-    return tile
-
-
-def _shrink(image: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
-    if image.shape[:2] == tile:
-        return image
-    picture = _as_picture(image).resize((tile[1], tile[0]), Image.Resampling.BOX)
-    return np.asarray(picture).reshape(*tile, image.shape[2])
 
 
 def _as_picture(image: np.ndarray) -> Image.Image:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxedit import batch, checkpoints, images, metrics, regions
+from jaxedit import batch, checkpoints, images, metrics, regions, sheets
 from jaxedit.arrays import Reader
 from jaxedit.codes import Codes, chosen_codes, chosen_seeds
 from jaxedit.digests import digest, file_digest
@@ -99,7 +99,8 @@ def run(command: Intervene, read_arrays: Reader) -> None:
                 log.write({"picture": names[index]} | {key: drawn[key][row].tolist() for key in _MEASURED})
                 tiles += [drawn[kind][row] for kind in ("original", "plain", "intervened")] if command.grid else []
     if tiles:
-        images.save_png(command.output / "grid.png", images.image_grid(tiles, columns=3, rows=len(tiles) // 3))
+        rows, columns = [codes.names[index] for index in todo], ["original", "plain edit", "Style Intervention"]
+        images.save_png(command.output / "grid.png", sheets.labelled_sheet(tiles, rows=rows, columns=columns))
     wanted = set(names)
     rows = [row for row in read_rows(command.output / _MEASUREMENTS) if row.get("picture") in wanted]
     if rows:

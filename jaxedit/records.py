@@ -53,10 +53,6 @@ def begin_pictures(output: Path, record: str, settings: dict[str, Any], names: I
 def existing(command: Drawing, names: Sequence[str]) -> set[str]:
     """Names of all files in the output directory; any of this run's pictures are an error unless allowed."""
     output = command.output
-    if not output.exists():
-        return set()
-    if not output.is_dir():
-        raise NotADirectoryError(f"{output}: not a directory")
     present = {entry.name for entry in os.scandir(output)}
     found = [name for name in names if name in present]
     found += ["grid.png"] if command.grid and "grid.png" in present else []

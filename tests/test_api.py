@@ -27,6 +27,7 @@ MODULES = {
     "checkpoints": "jaxedit.checkpoints",
     "arrays": "jaxedit.arrays",
     "images": "jaxedit.images",
+    "sheets": "jaxedit.sheets",
     "spaces": "jaxedit.spaces",
     "files": "jaxedit.directions.files",
     "svm": "jaxedit.directions.svm",

@@ -42,12 +42,19 @@ def test_any_number_of_samples_compiles_once(devices):
     assert function.traces == 1
 
 
+def test_images_that_are_not_finite_are_told_apart():
+    """Protects: NaN and infinity from becoming black and white pictures; the neighbours in the batch are kept."""
+    samples = [{"level": np.float32(level)} for level in (0.1, np.nan, 0.3, np.inf)]
+    drawn = list(batch.map_samples(Counted(), jnp.float32(1), samples, batch_size=8))
+    assert [image is None for image in drawn] == [False, True, False, True]
+
+
 def test_the_devices_share_a_batch(monkeypatch):
     seen = []
     fetch = batch._fetch
 
     def spy(images, count):
-        seen.append({shard.device: shard.data.shape for shard in images.addressable_shards})
+        seen.append({shard.device: shard.data.shape for shard in images[0].addressable_shards})
         return fetch(images, count)
 
     monkeypatch.setattr(batch, "_fetch", spy)

@@ -14,7 +14,21 @@ import numpy as np
 import pytest
 from untrained import untrained
 
-from jaxedit import Direction, checkpoints, cli, commands, demo, images, load, options, sample_z, save_direction, spaces
+from jaxedit import (
+    Direction,
+    checkpoints,
+    claims,
+    cli,
+    commands,
+    demo,
+    images,
+    load,
+    load_direction,
+    options,
+    sample_z,
+    save_direction,
+    spaces,
+)
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 
 
@@ -86,9 +100,7 @@ def test_generate_draws_what_the_library_draws(checkpoint, generator, config, tm
     for seed in (3, 7, 8):
         w = generator.map(jnp.asarray(sample_z(seed, config.z_dim)), truncation_psi=0.5)
         assert close(output / f"seed{seed:04d}.png", expected_image(generator, w))
-    sheet = images.read_png(output / "grid.png")
-    assert sheet.shape == (64, 64, 3)
-    assert (sheet[:32, 32:] == images.read_png(output / "seed0007.png")).all() and not sheet[32:, 32:].any()
+    assert images.read_png(output / "grid.png").shape == (2 * (20 + 128), 2 * 128, 3)  # names above enlarged pictures
 
 
 def test_edit_sweeps_strengths_of_seeds(checkpoint, generator, config, smile, tmp_path):
@@ -173,6 +185,39 @@ def test_a_run_of_any_length_compiles_once(checkpoint, smile, tmp_path, monkeypa
     command = ["edit", checkpoint, "--seeds", "0-20", "--direction", smile, "--strengths", -1, 0, 1]
     assert run(*command, "--output", tmp_path / "out") == 0
     assert traces == 1 and len(list((tmp_path / "out").glob("*.png"))) == 63
+
+
+def test_pictures_that_are_not_finite_are_named_and_the_others_written(checkpoint, smile, tmp_path, capsys):
+    """Protects: no black picture in place of NaN; exit code 1; a second try keeps what was written."""
+    output, far = tmp_path / "out", tmp_path / "far.safetensors"
+    save_direction(far, dataclasses.replace(load_direction(smile), unit=5e37))
+    command = ["edit", checkpoint, "--seeds", "0-1", "--direction", far, "--strengths", 0, 2000, "--grid"]
+    assert run(*command, "--output", output) == 1
+    warned, *lines, last = capsys.readouterr().err.splitlines()
+    assert "2000 is far beyond" in warned and last.startswith("error: ") and "2 of 4 pictures are not finite" in last
+    assert lines == [
+        f"warning: {output}/seed000{seed}_+2000.png: not written, its values are not finite numbers" for seed in (0, 1)
+    ]
+    written = {path.name for path in output.glob("*.png")}
+    assert written == {"seed0000_+0.png", "seed0001_+0.png", "grid.png"}
+
+
+def test_two_runs_into_one_directory(checkpoint, tmp_path, capsys):
+    """Protects: two runs of different settings never both report success; the claim ends with the run."""
+    output = tmp_path / "out"
+    command = ["generate", checkpoint, "--seeds", "0", "--output", output]
+    with claims.claiming(output):
+        assert "another run is writing there" in failure(capsys, *command)
+    assert not output.exists() and run(*command) == 0
+
+
+def test_leftovers_of_a_killed_run_are_removed(checkpoint, tmp_path):
+    """Protects: nothing half-written stays behind for long."""
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / ".seed0000.png.0123.partial").write_bytes(b"half")
+    assert run("generate", checkpoint, "--seeds", "0", "--output", output) == 0
+    assert sorted(path.name for path in output.iterdir()) == ["generate.json", "seed0000.png"]
 
 
 # Existing files.

@@ -1,5 +1,10 @@
-"""jaxedit.images: rounding, sheets, files that are complete or absent."""
+"""jaxedit.images: rounding, files that are complete or absent."""
 
+import inspect
+import zlib
+from pathlib import Path
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -26,29 +31,6 @@ def test_bytes_survive_the_way_to_floats_and_back():
     assert images.to_uint8(images.from_uint8(levels)).tolist() == levels.tolist()
 
 
-def test_grid_lays_out_row_by_row():
-    tiles = [np.full((2, 3, 3), value, np.uint8) for value in range(1, 6)]
-    sheet = images.image_grid(iter(tiles), columns=3, rows=2)
-    assert sheet.shape == (4, 9, 3)
-    assert sheet[::2, ::3, 0].tolist() == [[1, 2, 3], [4, 5, 0]]
-
-
-def test_grid_shrinks_to_the_largest_side():
-    tiles = [np.full((64, 64, 3), value, np.uint8) for value in (10, 200)]
-    sheet = images.image_grid(tiles, columns=2, rows=1, max_side=64)
-    assert sheet.shape == (32, 64, 3)
-    assert set(np.unique(sheet[:, :32])) == {10} and set(np.unique(sheet[:, 32:])) == {200}
-
-
-@pytest.mark.parametrize(
-    ("shapes", "columns", "message"),
-    [([], 1, "at least one"), ([(4, 4, 3)] * 3, 2, "more than 2"), ([(4, 4, 3), (4, 5, 3)], 2, "image 1 .* shape")],
-)
-def test_grid_refuses(shapes, columns, message):
-    with pytest.raises(ValueError, match=message):
-        images.image_grid((np.zeros(shape, np.uint8) for shape in shapes), columns=columns, rows=1)
-
-
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_png_files_keep_every_byte(tmp_path, channels):
     image = np.random.default_rng(0).integers(0, 256, (7, 5, channels)).astype(np.uint8)
@@ -70,3 +52,41 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         images.save_png(path, np.ones((2, 2, 3), np.uint8))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["image.png"]
+
+
+def test_numbers_that_are_no_image_are_refused(tmp_path):
+    """Protects: a black picture in place of NaN, and a PNG of something that is no 8-bit image."""
+    with pytest.raises(ValueError, match="an image has 2 of 12 values that are not finite"):
+        images.to_uint8(jnp.zeros((2, 2, 3)).at[0, 0, :2].set(jnp.nan))
+    assert jax.jit(images.to_uint8)(jnp.full((1, 1, 3), jnp.nan)).shape == (1, 1, 3)
+    with pytest.raises(ValueError, match=r"shape \(2, 2, 3\), float32; save_png takes"):
+        inspect.unwrap(images.save_png)(tmp_path / "a.png", np.zeros((2, 2, 3), np.float32))  # unchecked by the tests
+    images.save_png(tmp_path / "a.png", images.to_uint8(jnp.ones((2, 2, 3))))
+    assert images.read_png(tmp_path / "a.png").min() == 255
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\x89PNG\r\n\x1a\n" + bytes(40), b"GIF89a" + bytes(40)]
+)
+def test_pictures_of_other_kinds_and_damaged_ones_are_one_line(tmp_path, content):
+    """Protects: programs that Pillow starts for some formats don't see the file; all errors name it."""
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError) as raised:
+        images.open_picture(tmp_path / "a.png")
+    assert str(raised.value).startswith(f"{tmp_path / 'a.png'}: ") and "\n" not in str(raised.value)
+
+
+def test_decompression_bombs_are_refused_by_their_header(tmp_path):
+    """Protects: memory, from a picture of a few bytes that claims 10 gigapixels."""
+    header = b"IHDR" + (100_000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    chunk = (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    with pytest.raises(ValueError, match="a.png: "):
+        images.open_picture(tmp_path / "a.png")
+
+
+def test_one_place_opens_pictures():
+    """Protects: the allowed formats and the pixel limit, everywhere."""
+    package = Path(images.__file__).parent
+    opened = [path.name for path in package.rglob("*.py") if "Image.open(" in path.read_text(encoding="utf-8")]
+    assert opened == ["images.py"]

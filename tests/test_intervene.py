@@ -58,7 +58,7 @@ def test_pictures_change_less_outside_the_mask(inputs: Path, checkpoint: Path, c
     assert list(measured(output)) == names
     for row in measured(output).values():
         assert 0 < row["outside_mse"] < row["outside_mse_plain"] and 1 <= row["steps"][0] <= 3
-    assert images.read_png(output / "grid.png").shape == (96, 96, 3)
+    assert images.read_png(output / "grid.png").shape[0] == 20 + 3 * 128
     assert "3 pictures written" in capsys.readouterr().out
 
     kept = (output / names[0]).read_bytes()

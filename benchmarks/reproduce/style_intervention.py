@@ -20,7 +20,7 @@ from benchmarks.reproduce import style_intervention_report as reports
 from benchmarks.reproduce import world as worlds
 from benchmarks.reproduce.edits import Outcome, Path, Samples, measured, samples_of, strength_for, styles_of
 from benchmarks.reproduce.world import World
-from jaxedit import avatars, images
+from jaxedit import avatars, images, sheets
 from jaxedit.directions.svm import Boundary
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.methods import style_intervention
@@ -151,12 +151,11 @@ def attribute_report(
             path, steps = intervened(StagedStyleGAN2(world.generator), problems, config)
             outcomes[name] = measured(world, samples, path)
             report[name] = summary(outcomes[name], index, strength=1.0, steps=steps)
-    rows = [
-        np.asarray(images.to_uint8(jnp.asarray(samples.image))),
-        *(outcome.picture for outcome in outcomes.values()),
-    ]
-    sheet = [tile for row in rows for tile in row[:_TILES]]
-    images.save_png(output / f"{attribute}.png", images.image_grid(sheet, columns=_TILES, rows=len(rows)))
+    rows = {"original": np.asarray(images.to_uint8(jnp.asarray(samples.image)))}
+    rows |= {name: outcome.picture for name, outcome in outcomes.items()}
+    tiles = (tile for row in rows.values() for tile in row[:_TILES])
+    columns = [f"sample {number}" for number in range(_TILES)]
+    images.save_png(output / f"{attribute}.png", sheets.labelled_sheet(tiles, rows=list(rows), columns=columns))
     return report
 
 

@@ -22,7 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from jaxedit import batch, checkpoints, images
+from jaxedit import batch, checkpoints, images, sheets
 from jaxedit.atomic import replacing
 from jaxedit.generators import stylegan2
 from jaxedit.generators.base import sample_z
@@ -35,7 +35,7 @@ from jaxedit.training.gan_config import GanConfig
 Images = Float[Array | np.ndarray, "batch resolution resolution channels"]
 
 PSIS = (1.0, 0.7)
-_COLUMNS, _ROWS = 8, 4
+_SEEDS = 32
 _IN_FLIGHT = 2
 
 
@@ -187,11 +187,11 @@ def _draw(generator: StyleGAN2Generator, sample: tuple[Array, Array]) -> Array:
 def _write_pictures(folder: Path, generator: StyleGAN2Generator, name: str) -> None:
     """One sheet of the same latents for each truncation."""
     folder.mkdir(parents=True, exist_ok=True)
-    latents = [sample_z(seed, generator.config.z_dim) for seed in range(_COLUMNS * _ROWS)]
+    latents = [sample_z(seed, generator.config.z_dim) for seed in range(_SEEDS)]
     for psi in PSIS:
         samples = ((z, np.float32(psi)) for z in latents)
         tiles = batch.map_samples(_draw, generator, samples, batch_size=batch.choose_batch_size(len(latents)))
-        sheet = images.image_grid(tiles, columns=_COLUMNS, rows=_ROWS)
+        sheet = sheets.labelled_sheet(tiles, rows=[""], columns=[f"seed {seed}" for seed in range(_SEEDS)])
         images.save_png(folder / f"{name}-psi{psi:g}.png", sheet)
 
 
