@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Array, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 _SMALLEST = 128  # pixels that a tile is enlarged to, for the names to be read
@@ -47,7 +47,7 @@ class _Layout(NamedTuple):
 
 
 def labelled_sheet(
-    images: Iterable[UInt8[np.ndarray, "height width channels"] | None],
+    images: Iterable[UInt8[Array | np.ndarray, "height width channels"] | None],
     *,
     rows: Sequence[str],
     columns: Sequence[str],
@@ -60,7 +60,7 @@ def labelled_sheet(
     128 pixels are enlarged. Takes the images one at a time, so only the sheet itself is held in memory.
 
     Args:
-        images: uint8 images of one shape, row by row; None leaves a place grey.
+        images: uint8 images of one shape, of NumPy or JAX, row by row; None leaves a place grey.
         rows: Names of the rows; empty ones take no room.
         columns: Names of the columns; likewise.
         marks: What to write into the corner of each image; none if empty.
@@ -84,7 +84,7 @@ def labelled_sheet(
         if image.shape != shape:
             raise ValueError(f"image {count} of the sheet has shape {image.shape}, the first one {shape}")
         corner = layout.corner(*divmod(count - 1, len(columns)))
-        sheet.paste(_resized(image, layout.tile), corner)
+        sheet.paste(_resized(np.asarray(image), layout.tile), corner)
         if marks:
             _write(sheet, (corner[0] + 5, corner[1] + 3), marks[count - 1], layout.line, outlined=True)
     if sheet is None or count < len(rows) * len(columns):

@@ -1,5 +1,6 @@
 """The built-in world: avatar faces drawn from exact factors, and the networks trained on them."""
 
+from jaxedit.avatars.directions import load_direction, load_directions
 from jaxedit.avatars.factors import (
     ATTRIBUTES,
     IDENTITY,
@@ -32,6 +33,8 @@ __all__ = [
     "attributes",
     "factors_from_normal",
     "load_classifier",
+    "load_direction",
+    "load_directions",
     "load_embedding",
     "load_generator",
     "load_judge",

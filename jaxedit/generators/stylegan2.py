@@ -237,7 +237,8 @@ def map_latent(
         raise ValueError(
             f"this network has {config.c_dim} classes, so a label c is {'needed' if config.c_dim else 'not accepted'}"
         )
-    w: Any = MappingNetwork(config).apply({"params": params["mapping"]}, z, c, truncation_psi, truncation_cutoff)
+    inputs = (jnp.asarray(z), c, truncation_psi, truncation_cutoff)
+    w: Any = MappingNetwork(config).apply({"params": params["mapping"]}, *inputs)
     return w
 
 
