@@ -50,6 +50,7 @@ def load_direction(
     *,
     generator: StyleGAN2Generator | None = None,
     space: Space | None = None,
+    any_generator: bool = False,
     read: Reader = read_arrays,
 ) -> Direction:
     """Reads a direction file: our own, or arrays of any of the usual shapes in `.npy`, `.npz` or `.safetensors`.
@@ -61,6 +62,7 @@ def load_direction(
         path: The file.
         generator: The generator to edit; with it the direction is checked to fit. S needs it.
         space: The space of a vector that could belong to several ("z" or "w"); checked in the other cases.
+        any_generator: As in `check_direction`.
         read: Reads arrays of other kinds of files too, as the command line does with `.pt`.
 
     Returns:
@@ -76,7 +78,7 @@ def load_direction(
         if space is not None and space != own.space:
             raise ValueError(f"{path}: this direction is in space {own.space!r}, not {space!r}")
         if generator is not None:
-            check_direction(own, generator, where=str(path))
+            check_direction(own, generator, any_generator=any_generator, where=str(path))
     direction = own or direction_from_arrays(
         read(path), name=path.stem, generator=generator, space=space, where=str(path)
     )
@@ -126,19 +128,22 @@ def direction_from_arrays(
     return Direction(name=name, space=found, vector=_as_float32(vector, where))
 
 
-def check_direction(direction: Direction, generator: StyleGAN2Generator, *, where: str = "") -> None:
+def check_direction(
+    direction: Direction, generator: StyleGAN2Generator, *, any_generator: bool = False, where: str = ""
+) -> None:
     """Refuses a direction that does not fit a generator.
 
     Args:
         direction: The direction.
         generator: The generator to edit with it.
+        any_generator: Whether one made for other weights will do, such as those that a fine-tuned generator began with.
         where: What error messages call the direction; its name when empty.
 
     Raises:
         ValueError: Made for another generator, of another width, or for layers that do not exist; one line.
     """
     config, name = generator.config, where or direction.name
-    if direction.source and generator.fingerprint and direction.source != generator.fingerprint:
+    if not any_generator and not made_for(direction, generator):
         made, here = direction.source[:12], generator.fingerprint[:12]
         raise ValueError(f"{name}: this direction was made for another generator ({made}..., this is {here}...)")
     if direction.space not in _fitting_spaces(np.shape(direction.vector), config):
@@ -148,6 +153,19 @@ def check_direction(direction: Direction, generator: StyleGAN2Generator, *, wher
     wrong = [layer for layer in direction.layers or () if not 0 <= layer < count]
     if wrong:
         raise ValueError(f"{name}: layer {wrong[0]} of space {direction.space!r} does not exist; there are {count}")
+
+
+def made_for(direction: Direction, generator: StyleGAN2Generator) -> bool:
+    """Whether a direction was made for the weights of a generator, or nobody knows better.
+
+    Args:
+        direction: The direction.
+        generator: The generator.
+
+    Returns:
+        False only if both fingerprints are known and differ.
+    """
+    return not (direction.source and generator.fingerprint) or direction.source == generator.fingerprint
 
 
 def read_own(path: str | os.PathLike) -> Direction | None:
