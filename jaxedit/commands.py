@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
-from jaxedit import batch, checkpoints, demo, images, inspection
+from jaxedit import batch, checkpoints, demo, images, inspection, progress
 from jaxedit.codes import MAX_PICTURES, Codes, chosen_codes, chosen_seeds, parse_seeds, seed_codes
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
@@ -74,7 +73,7 @@ def run(command: Command, read_arrays: files.Reader) -> None:
 
 def generate(command: Generate) -> None:
     """Draws the pictures of seeds."""
-    seeds = parse_seeds(command.seeds)
+    seeds = parse_seeds(*command.seeds)
     generator = checkpoints.load(command.checkpoint)
     codes = seed_codes(seeds, generator)
     pictures = [Picture(f"{name}.png", position, 0.0) for position, name in enumerate(codes.names)]
@@ -179,8 +178,9 @@ def _draw(
         truncation_cutoff=command.truncation_cutoff,
     )
     drawn = batch.map_samples(render, (generator, edits, label), _samples(codes, todo), batch_size=size)
-    with batch.PngWriter() as writer:
-        for index, image in enumerate(tqdm(drawn, total=len(todo), unit="picture", disable=None)):
+    shown = progress.bar(drawn, total=len(todo), unit="picture", first="compiling")
+    with batch.PngWriter() as writer, shown as counted:
+        for index, image in enumerate(counted):
             if index == 0:
                 begin_pictures(output, record, settings, [picture.name for picture in todo])
             writer.write(output / todo[index].name, image)
