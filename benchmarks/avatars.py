@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from sklearn.svm import LinearSVC
 
 from benchmarks import measure
 from jaxedit import avatars, checkpoints, images, metrics, sheets, stylegan2
+from jaxedit.arguments import parse_or_exit
 from jaxedit.avatars import evaluate, models
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.memory import keep_freed_memory
@@ -42,8 +42,8 @@ class Options:
     """Renders among which the nearest neighbours of generated samples are looked for."""
     svm_samples: int = 6000
     """Generated samples for the linear separability; a quarter of them validates."""
-    networks: bool = True
-    """Also measure the classifiers, the parser, the keypoint and the identity network on held-out renders."""
+    generator_only: bool = False
+    """Leave out the classifiers, the parser, the keypoint and the identity network, which held-out renders measure."""
     output: Path = Path("benchmarks/results/avatars")
     """Folder for report.json, report.md and the sheets."""
 
@@ -195,7 +195,7 @@ def main(options: Options) -> None:
     report["distances"], features = distances(generator, classifier, options.samples)
     report["agreement"] = agreement(generator, classifier, judge, options.samples)
     report["separability"] = separability(generator, classifier, options.svm_samples)
-    if options.networks:
+    if not options.generator_only:
         report["networks"] = evaluate.evaluate(evaluate.Evaluate())
     draw_sheets(generator, classifier, features, options)
     (options.output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -205,4 +205,4 @@ def main(options: Options) -> None:
 
 if __name__ == "__main__":
     keep_freed_memory()
-    main(tyro.cli(Options, description=__doc__))
+    main(parse_or_exit(Options, program="python -m benchmarks.avatars"))

@@ -25,11 +25,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from benchmarks import floors, latency_style_intervention, measure
 from benchmarks.peers.ada import VARIANTS, AdaPeer
 from jaxedit import stylegan2
+from jaxedit.arguments import parse_or_exit
 from jaxedit.memory import keep_freed_memory
 
 Task = Literal["forward", "gradient", "loop"]
@@ -234,7 +234,7 @@ def _check(options: Options) -> None:
 
 def main() -> None:
     """Runs the benchmark and writes its results."""
-    options = tyro.cli(Options, config=(tyro.conf.FlagCreatePairsOff,))
+    options = parse_or_exit(Options, program="python -m benchmarks.latency")
     began = time.strftime("%Y%m%d-%H%M%S")
     try:
         _check(options)

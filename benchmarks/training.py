@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import tyro
 
 from benchmarks import floors, measure
+from jaxedit.arguments import parse_or_exit
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 from jaxedit.memory import keep_freed_memory
@@ -140,7 +140,7 @@ def describe(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Runs the benchmark and writes its results."""
-    options = tyro.cli(Options, config=(tyro.conf.FlagCreatePairsOff,))
+    options = parse_or_exit(Options, program="python -m benchmarks.training")
     if options.repeats < 1:
         raise SystemExit("error: --repeats takes a positive number")
     try:

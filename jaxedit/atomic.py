@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 PARTIAL = ".partial"
+_unfinished: set[Path] = set()
 
 
 @contextlib.contextmanager
@@ -22,9 +24,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         OSError: The file cannot be written; the error names `path`, and nothing is left behind.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
     try:
-        with writing(path):
+        with writing(path), unfinished(partial):
             yield partial
             os.replace(partial, path)
     finally:
@@ -66,3 +68,21 @@ def write_verified(path: str | os.PathLike, data: bytes) -> None:
             os.fsync(file.fileno())
         if partial.read_bytes() != data:
             raise OSError(f"{os.fspath(path)}: what was written is not what is read back; the disk may be damaged")
+
+
+@contextlib.contextmanager
+def unfinished(path: Path) -> Iterator[None]:
+    """Marks a file or directory as worthless until the block ends; `abandon` removes it."""
+    _unfinished.add(path)
+    try:
+        yield
+    finally:
+        _unfinished.discard(path)
+
+
+def abandon() -> None:
+    """Removes what is unfinished, for a process that ends at once, without leaving its blocks."""
+    for path in tuple(_unfinished):
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            path.unlink()

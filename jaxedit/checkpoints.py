@@ -27,6 +27,7 @@ from jaxedit.digests import file_digest
 from jaxedit.generators import stylegan2, stylegan2_discriminator
 from jaxedit.generators.config import config_from_dict, config_to_dict
 from jaxedit.messages import printable, reason
+from jaxedit.suggestions import suggest_checkpoint
 
 BUILT_IN = "avatars"
 MAX_NUMBERS = 1 << 27  # config-f at 1024 px has 33 million
@@ -232,9 +233,7 @@ def _summary(problems: list[str], limit: int = 8) -> str:
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     if not (path / name).is_file():
-        raise FileNotFoundError(
-            f"{path}: no checkpoint here ({name} is missing); make one with `python -m weights_convert SRC {path}`"
-        )
+        raise FileNotFoundError(f"{path}: no checkpoint here ({name} is missing); {suggest_checkpoint(path)}")
     try:
         content = json.loads((path / name).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import filelock
 
-from jaxedit.atomic import PARTIAL, writing
+from jaxedit.atomic import PARTIAL, unfinished, writing
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def making(path: Path) -> Iterator[Path]:
         remove_leftovers(path.parent, f".{path.name}")
         partial = path.with_name(f".{path.name}{PARTIAL}")
         try:
-            with writing(path):
+            with writing(path), unfinished(partial):
                 partial.mkdir()
                 yield partial
                 partial.rename(path)  # fails if there is something by now

@@ -1,29 +1,48 @@
 """The command line: arguments and error messages. The work is done in `jaxedit.commands`, which imports JAX."""
 
-import contextlib
-import io
-import logging
+from __future__ import annotations
+
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import tyro
+import jaxedit
+from jaxedit import interrupts
+from jaxedit.arguments import parse_command
+from jaxedit.messages import say
+from jaxedit.options import (
+    RENAMED,
+    Command,
+    Computing,
+    Demo,
+    Drawing,
+    Edit,
+    FitDirection,
+    Generate,
+    Info,
+    Intervene,
+    TrainStyleGAN2,
+)
 
-from jaxedit import arrays
-from jaxedit.options import Command, Demo, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jaxedit.arrays import Arrays
 
 _TRACEBACK = "JAXEDIT_TRACEBACK"
 _COMMANDS = {
+    "demo": Demo,
     "generate": Generate,
     "edit": Edit,
     "intervene": Intervene,
     "fit-direction": FitDirection,
     "info": Info,
-    "demo": Demo,
     "train-stylegan2": TrainStyleGAN2,
 }
+_DESCRIPTION = "Edit images through the latent spaces of pretrained GANs. To begin with: jaxedit demo."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,60 +52,67 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None takes them from the process.
 
     Returns:
-        The exit code: 0, or 1 after one line `error: ...` on stderr. With JAXEDIT_TRACEBACK=1 in the environment
-        errors are raised instead.
+        The exit code: 0; 1 after one line `error: ...` on stderr; 130, or 143 for SIGTERM, after one line that begins
+        with "interrupted". With JAXEDIT_TRACEBACK=1 in the environment errors are raised instead.
     """
-    try:
-        command = _parse(sys.argv[1:] if arguments is None else arguments)
-        if command is None:
+    with interrupts.watched() as watch:
+        try:
+            _run(sys.argv[1:] if arguments is None else arguments, watch)
+            sys.stdout.flush()
             return 0
-        from jaxedit import commands
+        except BaseException as error:
+            return watch.end() if watch.interrupted(error) else _failed(error)
 
-        logging.getLogger("absl").setLevel(logging.CRITICAL + 1)  # Orbax logs tracebacks of the errors it raises
+
+def _run(arguments: Sequence[str], watch: interrupts.Watch) -> None:
+    if list(arguments) == ["--version"]:
+        print(f"jaxedit {jaxedit.__version__}")
+        return
+    try:
+        command: Command = parse_command(
+            _COMMANDS, arguments, program="jaxedit", description=_DESCRIPTION, renamed=RENAMED
+        )
+    except SystemExit:  # help was printed
+        return
+    if isinstance(command, Drawing):
+        watch.remark = "; the same command with --existing skip goes on"
+    elif isinstance(command, TrainStyleGAN2):
+        watch.remark = "; the same command goes on from the last snapshot"
+    from jaxedit import commands, compilation_cache
+
+    with warnings.catch_warnings():
+        told: set[str] = set()
+
+        def tell(message: Warning | str, *_: object) -> None:
+            """Each warning once, in one line, without the place in a library that it comes from."""
+            text = compilation_cache.explained(str(message))
+            if text not in told:
+                say("warning", text)
+            told.add(text)
+
+        warnings.showwarning = tell
+        if isinstance(command, Computing):
+            compilation_cache.enable(command.cache)
         commands.run(command, read_arrays)
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+
+
+def _failed(error: BaseException) -> int:
+    """Says what went wrong in one line; the exit code."""
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on, generate, edit and intervene with --existing skip")
-    except (ValueError, OSError) as error:
-        if _TRACEBACK in os.environ:
-            raise
-        return _fail(str(error))
-    except Exception as error:
-        if _TRACEBACK in os.environ:
-            raise
+    if _TRACEBACK in os.environ or not isinstance(error, Exception):
+        raise error
+    if isinstance(error, ValueError | OSError):
+        message = str(error)
+    else:
         hint = "try a smaller --batch-size" if "RESOURCE_EXHAUSTED" in str(error) else f"{_TRACEBACK}=1 shows where"
-        return _fail(f"{type(error).__name__}: {str(error)[:500]} ({hint})")
+        message = f"{type(error).__name__}: {str(error)[:500]} ({hint})"
+    say("error", message)
+    return 1
 
 
-def _parse(arguments: Sequence[str]) -> Command | None:
-    """The command's options; None when help was printed. Usage errors become a ValueError of one line."""
-    shown = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(shown):
-            return tyro.extras.subcommand_cli_from_dict(
-                _COMMANDS,
-                prog="jaxedit",
-                description="Edit images through the latent spaces of pretrained GANs.",
-                args=arguments,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            return None
-        raise ValueError(_text_of_box(shown.getvalue())) from None
-
-
-def _text_of_box(box: str) -> str:
-    """tyro frames its messages; this is the text inside, up to the rule under which it repeats the help."""
-    lines = [line.strip("│╭╮╰╯─ ") for line in box.split("────────────────────────────── │")[0].splitlines()[1:]]
-    return " ".join(line for line in lines if line).rstrip(".") + "; see --help"
-
-
-def read_arrays(path: Path) -> arrays.Arrays:
+def read_arrays(path: Path) -> Arrays:
     """Reads an array file: `.npy`, `.npz`, `.safetensors`, and `.pt` or `.pth` by the reader that executes nothing.
 
     Raises:
@@ -98,10 +124,14 @@ def read_arrays(path: Path) -> arrays.Arrays:
         from weights_convert import read_tensors
 
         return _named_arrays(read_tensors(path), path)
+    from jaxedit import arrays
+
     return arrays.read_arrays(path)
 
 
 def _named_arrays(saved: object, path: Path) -> dict[str, np.ndarray]:
+    import numpy as np
+
     if isinstance(saved, np.ndarray):
         saved = {"": saved}
     elif isinstance(saved, list | tuple):
@@ -109,8 +139,3 @@ def _named_arrays(saved: object, path: Path) -> dict[str, np.ndarray]:
     if not isinstance(saved, dict) or not all(isinstance(value, np.ndarray) for value in saved.values()):
         raise ValueError(f"{path}: holds other things than a tensor, or a list or dict of tensors")
     return {str(key): value for key, value in saved.items()}
-
-
-def _fail(message: str) -> int:
-    print("error:", " ".join(message.split()), file=sys.stderr)
-    return 1

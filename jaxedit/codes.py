@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,16 +30,17 @@ class Codes(NamedTuple):
     latent: Callable[[int], np.ndarray]
 
 
-def parse_seeds(text: str) -> list[int]:
-    """Parses "0-31" or "0,4,7-9" to seeds in the order given, without repetition."""
+def parse_seeds(*texts: str) -> list[int]:
+    """Parses texts such as "0-31", "5" or "0,4,7-9" to seeds in the order given, without repetition."""
     seeds: dict[int, None] = {}
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
+    text = " ".join(texts)
+    for part in re.split(r"[\s,]+", text.strip(" ,")):
+        first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ValueError(f"seeds {text!r}: {part.strip()!r} is not a number or a range such as 0-31")
+            raise ValueError(f"seeds {text!r}: {part!r} is not a number or a range such as 0-31")
         begin, end = int(first), int(last or first)
         if end < begin or end >= 2**32:
-            raise ValueError(f"seeds {text!r}: {part.strip()!r} is not a range of numbers from 0 to 4294967295")
+            raise ValueError(f"seeds {text!r}: {part!r} is not a range of numbers from 0 to 4294967295")
         if end - begin + len(seeds) >= MAX_PICTURES:
             raise ValueError(f"seeds {text!r}: more than {MAX_PICTURES} seeds; divide them between several runs")
         seeds.update(dict.fromkeys(range(begin, end + 1)))
@@ -47,9 +49,9 @@ def parse_seeds(text: str) -> list[int]:
 
 def chosen_seeds(command: Edit | Intervene) -> list[int]:
     """The seeds of a command that takes seeds or latents; none for latents."""
-    if (command.seeds is None) == (command.latents is None):
+    if bool(command.seeds) == (command.latents is not None):
         raise ValueError("give either --seeds or --latents")
-    return [] if command.seeds is None else parse_seeds(command.seeds)
+    return parse_seeds(*command.seeds) if command.seeds else []
 
 
 def chosen_codes(

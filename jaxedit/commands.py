@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
-from jaxedit import batch, checkpoints, demo, images, inspection, sheets
+from jaxedit import batch, checkpoints, demo, images, inspection, progress, sheets
 from jaxedit.arrays import Reader
 from jaxedit.claims import claiming
 from jaxedit.codes import MAX_PICTURES, Codes, chosen_codes, chosen_seeds, parse_seeds, seed_codes
@@ -83,7 +82,7 @@ def run(command: Command, read_arrays: Reader) -> None:
 
 def generate(command: Generate) -> None:
     """Draws the pictures of seeds."""
-    seeds = parse_seeds(command.seeds)
+    seeds = parse_seeds(*command.seeds)
     generator = checkpoints.load(command.checkpoint)
     codes = seed_codes(seeds, generator)
     pictures = [Picture(f"{name}.png", position, 0.0) for position, name in enumerate(codes.names)]
@@ -188,8 +187,9 @@ def _draw(
         record = check_record(command, settings, names, present)
         drawn = batch.map_samples(render, (generator, edits, label), _samples(codes, todo), batch_size=size)
         lost = []
-        with batch.PngWriter() as writer:
-            for index, image in enumerate(tqdm(drawn, total=len(todo), unit="picture", disable=None)):
+        shown = progress.bar(drawn, total=len(todo), unit="picture", first="compiling")
+        with batch.PngWriter() as writer, shown as counted:
+            for index, image in enumerate(counted):
                 if index == 0:
                     begin_pictures(output, record, settings, [picture.name for picture in todo])
                 if image is None:
@@ -199,8 +199,8 @@ def _draw(
                     writer.write(output / todo[index].name, image)
         if command.grid and len(lost) < len(pictures):
             tiles = (None if name in lost else images.read_png(output / name) for name in names)
-            drawn = sheets.labelled_sheet(tiles, rows=sheet.rows, columns=sheet.columns)
-            images.save_png(output / "grid.png", drawn)
+            drawn_sheet = sheets.labelled_sheet(tiles, rows=sheet.rows, columns=sheet.columns)
+            images.save_png(output / "grid.png", drawn_sheet)
     kept = len(pictures) - len(todo)
     print(f"{output}: {len(todo) - len(lost)} pictures written" + (f", {kept} kept" if kept else ""))
     if lost:

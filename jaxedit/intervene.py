@@ -36,6 +36,7 @@ from jaxedit.records import (
 )
 from jaxedit.spaces import Direction, displacement, edited_styles
 from jaxedit.staged import StagedStyleGAN2, synthesize
+from jaxedit.suggestions import choose
 
 _MAX_GRID = 256
 _MEASUREMENTS = "intervene.jsonl"
@@ -74,7 +75,8 @@ def run(command: Intervene, read_arrays: Reader) -> None:
     seeds = chosen_seeds(command)
     config = _config(command)
     generator = checkpoints.load(command.checkpoint)
-    edit, region = _edit(command, generator, read_arrays), _region(command)
+    edit = _edit(command, generator, read_arrays)
+    region = _region(command, edit)
     check_latent_options(command, generator, from_seeds=command.latents is None)
     codes = chosen_codes(command, seeds, generator, [edit.direction], read_arrays)
     names = [f"{name}_{edit.name}{edit.strength:+g}.png" for name in codes.names]
@@ -152,8 +154,10 @@ def _edited(
 
 
 def _config(command: Intervene) -> InterventionConfig:
-    if not math.isfinite(command.strength) or not command.strength:
-        raise ValueError("--strength takes a number other than 0")
+    if not all(math.isfinite(strength) and strength for strength in command.strengths):
+        raise ValueError("--strengths takes numbers other than 0")
+    if len(command.strengths) > 1 or len(command.attribute) > 1:
+        raise ValueError("intervene takes one of --strengths and one --attribute at a time")
     default = style_intervention.JOINT if command.mode == "joint" else InterventionConfig()
     learning_rate = default.learning_rate if command.learning_rate is None else command.learning_rate
     if not 0 <= command.attribute_weight < math.inf or not 0 < learning_rate < math.inf:
@@ -173,35 +177,34 @@ def _config(command: Intervene) -> InterventionConfig:
 def _edit(command: Intervene, generator: StyleGAN2Generator, read_arrays: Reader) -> Edit:
     if generator.config.c_dim:
         raise ValueError("intervene takes unconditional networks")
-    if command.attribute is not None:
+    if command.attribute:
         from jaxedit.avatars.directions import load_directions
         from jaxedit.avatars.factors import ATTRIBUTES
 
         if str(command.checkpoint) != checkpoints.BUILT_IN or command.direction or command.normal:
             raise ValueError("--attribute is for the built-in generator; give --direction and --normal for others")
-        if command.attribute not in ATTRIBUTES:
-            raise ValueError(f"--attribute {command.attribute}: there are {', '.join(ATTRIBUTES)}")
-        index = ATTRIBUTES.index(command.attribute)
+        name = choose(command.attribute[0], ATTRIBUTES, kind="attribute")
+        index = ATTRIBUTES.index(name)
         direction = load_directions(space="z" if command.latents is None else "w")[index]
-        return Edit(direction, load_directions(space="s")[index], command.strength, command.attribute)
+        return Edit(direction, load_directions(space="s")[index], command.strengths[0], name)
     if command.direction is None or command.normal is None:
         raise ValueError("give --attribute (built-in generator), or --direction and --normal")
     direction = files.load_direction(command.direction, generator=generator, space=command.space, read=read_arrays)
     normal = files.load_direction(command.normal, generator=generator, read=read_arrays)
     if normal.space != "s":
         raise ValueError(f"{command.normal}: a direction in {normal.space}; --normal takes one in s")
-    return Edit(direction, normal, command.strength, command.direction.stem)
+    return Edit(direction, normal, command.strengths[0], command.direction.stem)
 
 
-def _region(command: Intervene) -> Region:
+def _region(command: Intervene, edit: Edit) -> Region:
     if command.dilation is not None and command.dilation < 1:
         raise ValueError(f"--dilation is {command.dilation}; 1 leaves the region as it is")
     if command.mask is not None:
         if command.region or command.parser:
             raise ValueError("give either --mask or --region")
         return Region(None, (), command.mask, command.dilation or 1)
-    name = command.region or command.attribute
-    if name is None:
+    name = command.region or (edit.name if command.attribute else "")
+    if not name:
         raise ValueError("give --region, or --mask")
     classes = regions.classes_of(name)
     from jaxedit.avatars.models import load_parser, read_network

@@ -6,6 +6,8 @@ import re
 import sys
 from collections.abc import Sequence
 
+_LONGEST = 5000
+
 
 def printable(text: object, limit: int = 300) -> str:
     """A value as one line that is safe to print on a terminal.
@@ -35,9 +37,14 @@ def reason(error: BaseException) -> str:
     return printable(text) if str(text).strip() else type(error).__name__
 
 
+def say(kind: str, text: str) -> None:
+    """Tells the user of a command something in one line on stderr, after what kind of thing it is."""
+    print(f"{kind}: {printable(text, _LONGEST)}", file=sys.stderr)
+
+
 def warn(text: str) -> None:
-    """Tells the user of a command something odd, on stderr."""
-    print(f"warning: {printable(text, 2000)}", file=sys.stderr)
+    """Tells the user of a command something odd."""
+    say("warning", text)
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:

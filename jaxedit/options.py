@@ -4,17 +4,26 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
+from jaxedit.arguments import Named, Positional, Renamed
 
 Space = Literal["z", "w", "w_plus", "s"]
 Existing = Literal["error", "skip", "overwrite"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Drawing:
+class Computing:
+    """Options of every command that compiles programs."""
+
+    cache: str | None = None
+    """Folder that keeps compiled programs for the next run, or `off`. Default: $JAX_COMPILATION_CACHE_DIR, or `jaxedit`
+    in the user's cache folder, which holds at most 1 GiB."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawing(Computing):
     """Options of every command that draws pictures with a checkpoint."""
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: Positional[Path]
     """Checkpoint directory, as written by `python -m weights_convert`, or `avatars` for the built-in generator."""
     output: Path
     """Directory for the PNG files; made if needed."""
@@ -24,7 +33,7 @@ class Drawing:
     """Truncate only the first so many rows of W+: 0 to all."""
     noise_mode: Literal["const", "none", "random"] = "const"
     """Noise maps stored in the checkpoint, none, or drawn anew for every seed (repeatably)."""
-    label: Annotated[int | None, tyro.conf.arg(name="class", metavar="INT")] = None
+    label: Annotated[int | None, Named("class")] = None
     """Class label of a conditional network, for seeds."""
     grid: bool = False
     """Also write grid.png, a sheet of all pictures, shrunk where needed."""
@@ -41,22 +50,23 @@ class Drawing:
 class Generate(Drawing):
     """Draw pictures of seeds: seed0000.png, seed0001.png, ..."""
 
-    seeds: str
-    """Seeds such as 0-31 or 0,4,7-9, at most a million; the same latents as NVIDIA's scripts draw for them."""
+    seeds: tuple[str, ...]
+    """Seeds such as 0 1 2, 0-31 or 0,4,7-9, at most a million; the same latents as NVIDIA's scripts draw for them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Edit(Drawing):
     """Move latents along directions and draw them, once for every strength: seed0000_-3.png, seed0000_+3.png, ..."""
 
-    seeds: str | None = None
-    """Seeds to edit, such as 0-31 or 0,4,7-9. Give these or --latents."""
+    seeds: tuple[str, ...] = ()
+    """Seeds to edit, such as 0 1 2, 0-31 or 0,4,7-9. Give these or --latents."""
     latents: Path | None = None
     """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim): .npy, .npz, .safetensors, .pt. Named code0000, ...
     (num_ws, w_dim) is one W+ code."""
-    direction: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Direction file: .npy, .npz, .safetensors, .pt (never executed). Repeat the option to add several up."""
-    strengths: tuple[float, ...] = (1.0,)
+    direction: Annotated[tuple[Path, ...], Named(alias="directions")] = ()
+    """Direction file: .npy, .npz, .safetensors, .pt (never executed). Several are added
+    up, after one option or each after its own."""
+    strengths: Annotated[tuple[float, ...], Named(alias="strength")] = (1.0,)
     """Strengths to sweep, such as -3 0 3: one picture each. Several directions move by strength times weight."""
     weights: tuple[float, ...] = ()
     """One per direction, in order; default 1. `--weights 1 -0.5` adds the first, subtracts half of the second."""
@@ -74,7 +84,7 @@ class Intervene(Drawing):
     picture drawn. Runs on one device.
     """
 
-    attribute: str | None = None
+    attribute: Annotated[tuple[str, ...], Named(alias="attributes")] = ()
     """Attribute of the built-in generator, such as smile: its directions, and its region."""
     direction: Path | None = None
     """Edit to make local: a direction in Z, W or W+ (Z only for seeds) ..."""
@@ -82,10 +92,10 @@ class Intervene(Drawing):
     """... and the sparse direction of the same attribute in S that it is mixed with, as from `fit-direction`."""
     space: Space | None = None
     """Space of a --direction file that does not say it. Default: what its shape fits, and W rather than Z."""
-    strength: float = 2.5
+    strengths: Annotated[tuple[float, ...], Named(alias="strength")] = (2.5,)
     """How far to go along the direction, in its units; may be negative."""
-    seeds: str | None = None
-    """Seeds to edit, such as 0-31 or 0,4,7-9 ..."""
+    seeds: tuple[str, ...] = ()
+    """Seeds to edit, such as 0 1 2, 0-31 or 0,4,7-9 ..."""
     latents: Path | None = None
     """... or a file of W or W+ codes, as for `edit`."""
     region: str | None = None
@@ -108,10 +118,10 @@ class Intervene(Drawing):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FitDirection:
+class FitDirection(Computing):
     """Fit a linear support vector machine to labelled latents and write its normal as a direction file."""
 
-    latents: tyro.conf.Positional[Path]
+    latents: Positional[Path]
     """A file of latents, one per row (.npy, .npz, .safetensors, .pt), or a folder of such files, taken by name. Styles
     are flat."""
     output: Path
@@ -141,12 +151,12 @@ class FitDirection:
 class Info:
     """Print what a checkpoint directory or a direction file holds."""
 
-    path: tyro.conf.Positional[Path]
+    path: Positional[Path]
     """Checkpoint directory, direction file, or `avatars` for the built-in generator."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Demo:
+class Demo(Computing):
     """Edit samples of the built-in generator along its own directions and draw an annotated sheet, DIR/grid.png.
 
     Needs no download and runs in under two minutes on a CPU.
@@ -159,7 +169,7 @@ class Demo:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainStyleGAN2:
+class TrainStyleGAN2(Computing):
     """Train a StyleGAN2 on avatars or on a folder of images. The same command goes on where it was stopped.
 
     The output directory gets log.jsonl, pictures, snapshots to go on from, and at the end the checkpoints `generator`
@@ -200,5 +210,39 @@ class TrainStyleGAN2:
     snapshot_images: int = 20_000
     """Images between two snapshots, each with a sheet of pictures."""
 
+
+RENAMED = {
+    "network": Renamed("checkpoint", "a directory; python -m weights_convert makes it of the file"),
+    "network-pkl": Renamed("checkpoint", "a directory; python -m weights_convert makes it of the file"),
+    "ckpt": Renamed("checkpoint", "a directory; python -m weights_convert makes it of the file"),
+    "outdir": Renamed("output"),
+    "result-dir": Renamed("output"),
+    "trunc": Renamed("truncation_psi"),
+    "truncation": Renamed("truncation_psi"),
+    "psi": Renamed("truncation_psi"),
+    "class-idx": Renamed("label"),
+    "seed": Renamed("seeds"),
+    "row-seeds": Renamed("seeds"),
+    "projected-w": Renamed("latents"),
+    "batch": Renamed("batch_size"),
+    "minibatch-size": Renamed("batch_size"),
+    "noise": Renamed("noise_mode"),
+    "alpha": Renamed("strengths"),
+    "steps": Renamed("max_steps"),
+    "lr": Renamed("learning_rate"),
+    "glr": Renamed("learning_rate", "of both networks"),
+    "dlr": Renamed("learning_rate", "of both networks"),
+    "size": Renamed("resolution"),
+    "gamma": Renamed("r1_gamma"),
+    "kimg": Renamed("images", "single images, not thousands"),
+    "total-kimg": Renamed("images", "single images, not thousands"),
+    "snap": Renamed("snapshot_images", "counted in images"),
+    "aug": Renamed("augment"),
+    "mirror-augment": Renamed("mirror"),
+    "resume": Renamed("init", "a training goes on by itself when the same command is given again"),
+    "gpus": Renamed("", "all devices of the machine are used; CUDA_VISIBLE_DEVICES chooses among them"),
+    "num-gpus": Renamed("", "all devices of the machine are used; CUDA_VISIBLE_DEVICES chooses among them"),
+}
+"""Options of NVIDIA's and others' programs, and the fields that they are here."""
 
 Command = Generate | Edit | Intervene | FitDirection | Info | Demo | TrainStyleGAN2

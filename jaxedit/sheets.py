@@ -79,7 +79,7 @@ def labelled_sheet(
         if image is None:
             continue
         if sheet is None or layout is None:
-            shape, layout = image.shape, _arranged(image.shape[:2], rows, columns, max_side)
+            shape, layout = image.shape, _arranged((image.shape[0], image.shape[1]), rows, columns, max_side)
             sheet = _blank(layout, rows, columns)
         if image.shape != shape:
             raise ValueError(f"image {count} of the sheet has shape {image.shape}, the first one {shape}")

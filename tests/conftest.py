@@ -21,6 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     programs = tempfile.TemporaryDirectory()
     config.add_cleanup(programs.cleanup)
     jax.config.update("jax_compilation_cache_dir", programs.name)
+    os.environ["XDG_CACHE_HOME"] = programs.name  # of commands in processes of their own
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

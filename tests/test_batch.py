@@ -36,7 +36,9 @@ def test_any_number_of_samples_compiles_once(devices):
     function, shared = Counted(), jnp.float32(0.5)
     for count in (1, 8, 9, 21, 0):
         chosen = jax.devices()[:devices]
-        drawn = list(batch.map_samples(function, shared, levels(count), batch_size=8, devices=chosen))
+        drawn = [
+            np.asarray(x) for x in batch.map_samples(function, shared, levels(count), batch_size=8, devices=chosen)
+        ]
         assert [image[0, 0, 0] for image in drawn] == expected(count)
         assert all(image.shape == (4, 4, 3) and image.dtype == np.uint8 for image in drawn)
     assert function.traces == 1

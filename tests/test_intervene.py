@@ -36,8 +36,15 @@ def intervene(*arguments: object) -> int:
     return cli.main(["intervene", *map(str, arguments)])
 
 
-def options(inputs: Path) -> tuple[object, ...]:
-    directions = ("--direction", inputs / "z.safetensors", "--normal", inputs / "s.safetensors", "--strength", "0.5")
+def options(inputs: Path, strength: str = "0.5") -> tuple[object, ...]:
+    directions = (
+        "--direction",
+        inputs / "z.safetensors",
+        "--normal",
+        inputs / "s.safetensors",
+        "--strengths",
+        strength,
+    )
     return (*directions, "--mask", inputs / "mask.png", "--max-steps", "3", "--mode", "joint")
 
 
@@ -86,8 +93,8 @@ def test_latents_and_masks_of_their_own(inputs: Path, checkpoint: Path, config: 
         mask = np.zeros((32, 32, 3), np.uint8)
         mask[:rows] = 255
         images.save_png(inputs / "masks" / f"code{index:04d}.png", mask)
-    arguments = ("--latents", inputs / "codes.npy", *options(inputs), "--output", inputs / "out")
-    changed = ("--direction", inputs / "w.safetensors", "--mask", inputs / "masks", "--strength", "-0.5")
+    arguments = ("--latents", inputs / "codes.npy", *options(inputs, "-0.5"), "--output", inputs / "out")
+    changed = ("--direction", inputs / "w.safetensors", "--mask", inputs / "masks")
     assert intervene(checkpoint, *arguments, *changed) == 0
     assert "warning: " in (shown := capsys.readouterr().err) and "code0001.png: every pixel may change;" in shown
     pictures = measured(inputs / "out")
@@ -112,10 +119,8 @@ def test_a_negative_strength_is_the_opposite_direction(inputs: Path, checkpoint:
         arguments = (
             "--seeds",
             "0",
-            *options(inputs),
+            *options(inputs, strength),
             *files,
-            "--strength",
-            strength,
             "--output",
             inputs / f"out{name}",
         )
@@ -178,7 +183,7 @@ def test_built_in_attributes(tmp_path: Path):
     [
         (("--attribute", "smile"), "--attribute is for the built-in generator"),
         (("--normal", "z.safetensors"), "--normal takes one in s"),
-        (("--strength", "0"), "--strength takes a number other than 0"),
+        (("--strengths", "0"), "--strengths takes numbers other than 0"),
         (("--max-steps", "0"), "--max-steps is 0"),
         (("--learning-rate", "-1"), "--learning-rate one above 0"),
         (("--attribute-weight", "nan"), "--attribute-weight takes a number from 0 on"),
@@ -215,7 +220,7 @@ def test_mistakes_are_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("avatars", "--attribute", "wings"), "--attribute wings: there are gender, age"),
+        (("avatars", "--attribute", "wings"), "there is no attribute 'wings'; choose from gender, age"),
         (("avatars", "--attribute", "smile", "--region", "beak"), "no region 'beak'"),
         (("avatars",), "give --attribute"),
     ],

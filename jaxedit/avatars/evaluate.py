@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jaxtyping import Array, Float
 
+from jaxedit.arguments import parse_or_exit
 from jaxedit.avatars import models, tasks
 from jaxedit.avatars.factors import ATTRIBUTES, Factors, attributes, sample_factors, with_identity
 from jaxedit.avatars.renderer import PARSING_CLASSES, Rendering, render
@@ -214,7 +214,7 @@ def evaluate(options: Evaluate) -> dict[str, Any]:
 if __name__ == "__main__":
     keep_freed_memory()
     try:
-        print(json.dumps(evaluate(tyro.cli(Evaluate)), indent=2))
+        print(json.dumps(evaluate(parse_or_exit(Evaluate, program="python -m jaxedit.avatars.evaluate")), indent=2))
     except (ValueError, OSError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)

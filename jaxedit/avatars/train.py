@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
-
+from jaxedit.arguments import parse_command
 from jaxedit.memory import keep_freed_memory
 
 
@@ -234,10 +233,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 after one line `error: ...` on stderr.
     """
-    options = tyro.extras.subcommand_cli_from_dict(
-        _COMMANDS, prog="python -m jaxedit.avatars.train", description=__doc__, args=arguments
-    )
+    given = sys.argv[1:] if arguments is None else arguments
     try:
+        program = "python -m jaxedit.avatars.train"
+        options = parse_command(_COMMANDS, given, program=program, description=str(__doc__))
         if isinstance(options, Directions):
             fit_directions(options)
         elif isinstance(options, Pack):
