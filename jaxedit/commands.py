@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +14,8 @@ from jaxedit.arrays import Reader
 from jaxedit.claims import claiming
 from jaxedit.codes import MAX_PICTURES, Codes, chosen_codes, chosen_seeds, parse_seeds, seed_codes
 from jaxedit.digests import digest, file_digest
-from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.given_directions import given_direction
 from jaxedit.messages import listing, warn
 from jaxedit.options import Command, Demo, Drawing, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
 from jaxedit.records import (
@@ -26,7 +25,7 @@ from jaxedit.records import (
     drawing_settings,
     existing,
 )
-from jaxedit.spaces import Direction, Space, edited_styles, resolve_layers
+from jaxedit.spaces import Direction, edited_styles, resolve_layers
 
 MAX_GRID = 4096
 _ODD_STRENGTH = 1000
@@ -95,7 +94,7 @@ def edit(command: Edit, read_arrays: Reader) -> None:
     seeds = chosen_seeds(command)
     _check_strengths(command)
     generator = checkpoints.load(command.checkpoint)
-    directions = load_directions(command.direction, generator, read_arrays, space=command.space, layers=command.layers)
+    directions = load_directions(command, generator, read_arrays)
     codes = chosen_codes(command, seeds, generator, directions, read_arrays)
     if len(codes.names) * len(command.strengths) > MAX_PICTURES:
         raise ValueError(f"more than {MAX_PICTURES} pictures; divide them between several runs")
@@ -122,22 +121,15 @@ def edit(command: Edit, read_arrays: Reader) -> None:
     )
 
 
-def load_directions(
-    paths: Sequence[Path],
-    generator: StyleGAN2Generator,
-    read_arrays: Reader,
-    *,
-    space: Space | None = None,
-    layers: str | None = None,
-) -> list[Direction]:
-    """Reads direction files, checks that they fit the generator, and limits them to layers."""
-    directions = [files.load_direction(path, generator=generator, space=space, read=read_arrays) for path in paths]
-    if layers is None:
+def load_directions(command: Edit, generator: StyleGAN2Generator, read_arrays: Reader) -> list[Direction]:
+    """Reads directions, checks that they fit the generator, and limits them to layers."""
+    directions = [given_direction(path, command, generator, read_arrays) for path in command.direction]
+    if command.layers is None:
         return directions
     if len({direction.space == "s" for direction in directions}) > 1:
         raise ValueError("--layers means rows of W+ for some of these directions and style layers for others")
     config = generator.config
-    return [dataclasses.replace(d, layers=resolve_layers(layers, d.space, config=config)) for d in directions]
+    return [dataclasses.replace(d, layers=resolve_layers(command.layers, d.space, config=config)) for d in directions]
 
 
 def _check_strengths(command: Edit) -> None:

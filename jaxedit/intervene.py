@@ -17,12 +17,14 @@ from tqdm import tqdm
 
 from jaxedit import batch, checkpoints, images, metrics, regions, sheets
 from jaxedit.arrays import Reader
+from jaxedit.claims import claiming
 from jaxedit.codes import Codes, chosen_codes, chosen_seeds
 from jaxedit.digests import digest, file_digest
-from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.given_directions import given_direction
 from jaxedit.log import Log, read_rows
-from jaxedit.messages import warn
+from jaxedit.masks import mask_files, masks_digest, read_mask
+from jaxedit.messages import listing, warn
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
 from jaxedit.networks.bisenet import FaceParser
@@ -44,19 +46,24 @@ _MEASURED = ("outside_mse", "outside_mse_plain", "steps")
 
 
 class Edit(NamedTuple):
-    """What is edited how: the displacement's direction, the normal in S, the strength, and the name in file names."""
+    """What is edited how and where: the direction of the displacement, the normal in S, the strength, the name in file
+    names, and the parsing classes that may change (for a parser)."""
 
     direction: Direction
     normal: Direction
     strength: float
     name: str
+    classes: tuple[str, ...]
+
+    def picture(self, code: str) -> str:
+        """File name of a code's picture."""
+        return f"{code}_{self.name}{self.strength:+g}.png"
 
 
 class Region(NamedTuple):
-    """Where the image may change: parsing classes of a parser's map, or masks from files; and the dilation."""
+    """What says where the image may change: a parser, or masks from files; and the dilation."""
 
     parser: FaceParser | None
-    classes: tuple[str, ...]
     masks: Path | None
     dilation: int | None
 
@@ -69,47 +76,88 @@ def run(command: Intervene, read_arrays: Reader) -> None:
         read_arrays: Reads the files of latents and directions.
 
     Raises:
-        ValueError: Something that the user gave is wrong; one line.
+        ValueError: Something that the user gave is wrong, or pictures are not finite; one line.
         OSError: A file cannot be read or written.
     """
     seeds = chosen_seeds(command)
     config = _config(command)
     generator = checkpoints.load(command.checkpoint)
-    edit = _edit(command, generator, read_arrays)
-    region = _region(command, edit)
+    edits, region = _edits(command, generator, read_arrays), _region(command)
     check_latent_options(command, generator, from_seeds=command.latents is None)
-    codes = chosen_codes(command, seeds, generator, [edit.direction], read_arrays)
-    names = [f"{name}_{edit.name}{edit.strength:+g}.png" for name in codes.names]
-    present = existing(command, names)
-    todo = [index for index, name in enumerate(names) if command.existing != "skip" or name not in present]
-    if command.grid and len(todo) > _MAX_GRID:
-        raise ValueError(f"--grid: {len(todo)} pictures are too many for a sheet (at most {_MAX_GRID})")
-    masks = _mask_files(region, [codes.names[index] for index in todo], generator)
-    settings = _settings(command, generator, edit, region, config)
-    record = check_record(command, settings, names, present)
-    command.output.mkdir(parents=True, exist_ok=True)
-    stay = present - {names[index] for index in todo}
-    tiles: list[np.ndarray] = []
-    with contextlib.ExitStack() as stack:
-        log = None
-        for part, drawn in _edited(command, generator, edit, region, config, codes, todo, masks):
-            if log is None:
-                begin_pictures(command.output, record, settings, [names[index] for index in todo])
-                log = stack.enter_context(Log(command.output / _MEASUREMENTS, lambda row: row.get("picture") in stay))
-            for row, index in enumerate(part):
-                images.save_png(command.output / names[index], drawn["intervened"][row])
-                log.write({"picture": names[index]} | {key: drawn[key][row].tolist() for key in _MEASURED})
-                tiles += [drawn[kind][row] for kind in ("original", "plain", "intervened")] if command.grid else []
-    if tiles:
-        rows, columns = [codes.names[index] for index in todo], ["original", "plain edit", "Style Intervention"]
-        images.save_png(command.output / "grid.png", sheets.labelled_sheet(tiles, rows=rows, columns=columns))
+    codes = chosen_codes(command, seeds, generator, [edit.direction for edit in edits], read_arrays)
+    names = [edit.picture(code) for code in codes.names for edit in edits]
+    if command.grid and len(names) > _MAX_GRID:
+        raise ValueError(f"--grid: {len(names)} pictures are too many for a sheet (at most {_MAX_GRID})")
+    settings = _settings(command, generator, edits, region, config)
+    with claiming(command.output):
+        present = existing(command, names)
+        todo = [name for name in names if command.existing != "skip" or name not in present]
+        record = check_record(command, settings, names, present)
+        waiting = [code for code in codes.names if any(edit.picture(code) in set(todo) for edit in edits)]
+        masks = mask_files(region.masks, waiting, side=generator.config.resolution) if region.masks else {}
+        drawn = _drawn(command, generator, edits, region, config, codes, set(todo), masks)
+        stay, tiles, lost = present - set(todo), {}, []
+        with contextlib.ExitStack() as stack:
+            log = None
+            for name, picture in drawn:
+                if log is None:
+                    begin_pictures(command.output, record, settings, todo)
+                    log = stack.enter_context(
+                        Log(command.output / _MEASUREMENTS, lambda row: row.get("picture") in stay)
+                    )
+                if not picture["finite"]:
+                    lost.append(name)
+                    warn(f"{command.output / name}: not written, its values are not finite numbers")
+                    continue
+                log.write({"picture": name} | {key: picture[key].tolist() for key in _MEASURED})
+                images.save_png(command.output / name, picture["intervened"])
+                tiles[name] = picture if command.grid else {}
+        if command.grid and tiles:
+            _save_grid(command.output, codes.names, edits, tiles)
+    _report(command.output, names, written=len(tiles), kept=len(names) - len(todo))
+    if lost:
+        raise ValueError(f"{command.output}: {len(lost)} of {len(todo)} pictures are not finite ({listing(lost)})")
+
+
+def _save_grid(output: Path, codes: Sequence[str], edits: Sequence[Edit], tiles: dict[str, dict[str, Any]]) -> None:
+    """Original, then the plain edit and the intervention of each edit; grey where nothing was drawn in this run."""
+    cells, columns = [], ["original"]
+    for edit in edits:
+        columns += [f"{edit.name} {edit.strength:+g}, plain", f"{edit.name} {edit.strength:+g}, intervened"]
+    for code in codes:
+        row = [tiles.get(edit.picture(code), {}) for edit in edits]
+        cells.append(next((drawn["original"] for drawn in row if drawn), None))
+        cells += [drawn.get(kind) for drawn in row for kind in ("plain", "intervened")]
+    images.save_png(output / "grid.png", sheets.labelled_sheet(cells, rows=codes, columns=columns))
+
+
+def _report(output: Path, names: Sequence[str], *, written: int, kept: int) -> None:
     wanted = set(names)
-    rows = [row for row in read_rows(command.output / _MEASUREMENTS) if row.get("picture") in wanted]
+    rows = [row for row in read_rows(output / _MEASUREMENTS) if row.get("picture") in wanted]
     if rows:
         plain, now = (np.mean([row[key] for row in rows]) for key in ("outside_mse_plain", "outside_mse"))
         print(f"mean squared change outside the region: {plain:.5f} for the plain edit, {now:.5f} now")
-    kept = len(names) - len(todo)
-    print(f"{command.output}: {len(todo)} pictures written" + (f", {kept} kept" if kept else ""))
+    print(f"{output}: {written} pictures written" + (f", {kept} kept" if kept else ""))
+
+
+def _drawn(
+    command: Intervene,
+    generator: StyleGAN2Generator,
+    edits: Sequence[Edit],
+    region: Region,
+    config: InterventionConfig,
+    codes: Codes,
+    todo: set[str],
+    masks: dict[str, Path],
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The name of each picture, and what `_draw` gives for it and its steps: one edit after the other."""
+    with tqdm(total=len(todo), unit="picture", disable=None) as progress:
+        for edit in edits:
+            part = [index for index, code in enumerate(codes.names) if edit.picture(code) in todo]
+            for batch_of, drawn in _edited(command, generator, edit, region, config, codes, part, masks):
+                for row, index in enumerate(batch_of):
+                    yield edit.picture(codes.names[index]), {kind: values[row] for kind, values in drawn.items()}
+                    progress.update()
 
 
 def _edited(
@@ -132,7 +180,7 @@ def _edited(
     pose = functools.partial(
         _pose,
         edit=edit,
-        classes=region.classes,
+        classes=edit.classes,
         dilation=region.dilation,
         truncation_psi=command.truncation_psi,
         truncation_cutoff=command.truncation_cutoff,
@@ -140,24 +188,20 @@ def _edited(
     compiled = jax.jit(jax.vmap(pose, in_axes=(None, None, 0, 0)))
     size = batch.choose_batch_size(len(todo), command.batch_size, devices=jax.local_devices()[:1])
     read = functools.lru_cache(maxsize=1)(read_mask)
-    with tqdm(total=len(todo), unit="picture", disable=None) as progress:
-        for start in range(0, len(todo), size):
-            part = list(todo[start : start + size])
-            filled = part + part[-1:] * (size - len(part))
-            latents = np.stack([codes.latent(index) for index in filled])
-            given = [read(masks[codes.names[index]]) if masks else np.zeros((1, 1), bool) for index in filled]
-            problems = compiled(synthesis, region.parser, latents, np.stack(given))
-            state = style_intervention.run_batch(synthesis, problems, config=config, smallest=_smallest(size))
-            drawn = jax.tree.map(np.asarray, _draw(synthesis, problems, state.coefficients))
-            yield part, drawn | {"steps": np.asarray(state.steps)}
-            progress.update(len(part))
+    for start in range(0, len(todo), size):
+        part = list(todo[start : start + size])
+        filled = part + part[-1:] * (size - len(part))
+        latents = np.stack([codes.latent(index) for index in filled])
+        given = [read(masks[codes.names[index]]) if masks else np.zeros((1, 1), bool) for index in filled]
+        problems = compiled(synthesis, region.parser, latents, np.stack(given))
+        state = style_intervention.run_batch(synthesis, problems, config=config, smallest=_smallest(size))
+        drawn = jax.tree.map(np.asarray, _draw(synthesis, problems, state.coefficients))
+        yield part, drawn | {"steps": np.asarray(state.steps)}
 
 
 def _config(command: Intervene) -> InterventionConfig:
     if not all(math.isfinite(strength) and strength for strength in command.strengths):
         raise ValueError("--strengths takes numbers other than 0")
-    if len(command.strengths) > 1 or len(command.attribute) > 1:
-        raise ValueError("intervene takes one of --strengths and one --attribute at a time")
     default = style_intervention.JOINT if command.mode == "joint" else InterventionConfig()
     learning_rate = default.learning_rate if command.learning_rate is None else command.learning_rate
     if not 0 <= command.attribute_weight < math.inf or not 0 < learning_rate < math.inf:
@@ -174,39 +218,60 @@ def _config(command: Intervene) -> InterventionConfig:
     )
 
 
-def _edit(command: Intervene, generator: StyleGAN2Generator, read_arrays: Reader) -> Edit:
+def _edits(command: Intervene, generator: StyleGAN2Generator, read_arrays: Reader) -> list[Edit]:
+    """Every attribute, or the direction, at every strength."""
     if generator.config.c_dim:
         raise ValueError("intervene takes unconditional networks")
-    if command.attribute:
-        from jaxedit.avatars.directions import load_directions
-        from jaxedit.avatars.factors import ATTRIBUTES
+    if not command.attribute:
+        directions = [_of_files(command, generator, read_arrays)]
+    elif str(command.checkpoint) != checkpoints.BUILT_IN or command.direction or command.normal:
+        raise ValueError("--attribute is for the built-in generator; give --direction and --normal for others")
+    else:
+        from jaxedit import avatars
 
-        if str(command.checkpoint) != checkpoints.BUILT_IN or command.direction or command.normal:
-            raise ValueError("--attribute is for the built-in generator; give --direction and --normal for others")
-        name = choose(command.attribute[0], ATTRIBUTES, kind="attribute")
-        index = ATTRIBUTES.index(name)
-        direction = load_directions(space="z" if command.latents is None else "w")[index]
-        return Edit(direction, load_directions(space="s")[index], command.strengths[0], name)
+        names = [choose(name, avatars.ATTRIBUTES, kind="attribute") for name in command.attribute]
+        space = "z" if command.latents is None else "w"
+        pair = [(avatars.load_direction(name, space=space), avatars.load_direction(name, space="s")) for name in names]
+        directions = list(zip(names, pair, strict=True))
+    edits = [
+        Edit(direction, normal, strength, name, _classes(command, name))
+        for name, (direction, normal) in directions
+        for strength in command.strengths
+    ]
+    if len({edit.picture("") for edit in edits}) < len(edits):
+        raise ValueError("--attribute or --strengths: two are the same (six digits of a strength count)")
+    return edits
+
+
+def _of_files(
+    command: Intervene, generator: StyleGAN2Generator, read_arrays: Reader
+) -> tuple[str, tuple[Direction, Direction]]:
     if command.direction is None or command.normal is None:
         raise ValueError("give --attribute (built-in generator), or --direction and --normal")
-    direction = files.load_direction(command.direction, generator=generator, space=command.space, read=read_arrays)
-    normal = files.load_direction(command.normal, generator=generator, read=read_arrays)
+    direction = given_direction(command.direction, command, generator, read_arrays)
+    normal = given_direction(command.normal, dataclasses.replace(command, space=None), generator, read_arrays)
     if normal.space != "s":
         raise ValueError(f"{command.normal}: a direction in {normal.space}; --normal takes one in s")
-    return Edit(direction, normal, command.strengths[0], command.direction.stem)
+    return command.direction.stem, (direction, normal)
 
 
-def _region(command: Intervene, edit: Edit) -> Region:
+def _classes(command: Intervene, name: str) -> tuple[str, ...]:
+    """What may change by a parser's map: --region, or the region of the attribute; nothing for masks."""
+    if command.mask is not None:
+        return ()
+    region = command.region or (name if command.attribute else "")
+    if not region:
+        raise ValueError("give --region, or --mask")
+    return regions.classes_of(region)
+
+
+def _region(command: Intervene) -> Region:
     if command.dilation is not None and command.dilation < 1:
         raise ValueError(f"--dilation is {command.dilation}; 1 leaves the region as it is")
     if command.mask is not None:
         if command.region or command.parser:
             raise ValueError("give either --mask or --region")
-        return Region(None, (), command.mask, command.dilation or 1)
-    name = command.region or (edit.name if command.attribute else "")
-    if not name:
-        raise ValueError("give --region, or --mask")
-    classes = regions.classes_of(name)
+        return Region(None, command.mask, command.dilation or 1)
     from jaxedit.avatars.models import load_parser, read_network
 
     if command.parser is None and str(command.checkpoint) != checkpoints.BUILT_IN:
@@ -214,51 +279,7 @@ def _region(command: Intervene, edit: Edit) -> Region:
     parser = load_parser() if command.parser is None else read_network(command.parser)
     if not isinstance(parser, FaceParser):
         raise ValueError(f"{command.parser}: a network of another kind than a face parser")
-    return Region(parser, classes, None, command.dilation)
-
-
-def _mask_files(region: Region, names: Sequence[str], generator: StyleGAN2Generator) -> dict[str, Path]:
-    """The mask of each picture, all of them there and of the right size; none for a parser."""
-    if region.masks is None:
-        return {}
-    folder, side = region.masks.is_dir(), generator.config.resolution
-    found = {name: region.masks / f"{name}.png" if folder else region.masks for name in names}
-    same = {}  # masks that are all of one kind, with what that means
-    for path in dict.fromkeys(found.values()):
-        mask = read_mask(path)
-        if mask.shape != (side, side):
-            raise ValueError(f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels; the images have {side} x {side}")
-        if mask.all() or not mask.any():
-            same[path] = "every pixel may change" if mask.any() else "no pixel may change, as none is white (255)"
-    if same:
-        path, meaning = next(iter(same.items()))
-        others = f", and {len(same) - 1} more masks are like that" if len(same) > 1 else ""
-        message = f"{path}: {meaning}{others}; a mask is white where the image may change and black elsewhere"
-        if len(same) == len(set(found.values())):
-            raise ValueError(message)
-        warn(message)
-    return found
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """White pixels of a picture.
-
-    Args:
-        path: PNG, JPEG or WebP of 8 bits per channel or less.
-
-    Returns:
-        `[height, width]` bool, True where the picture is brighter than grey.
-
-    Raises:
-        ValueError: Not such a picture, or one whose shape is in its transparency.
-        OSError: It can't be read.
-    """
-    picture = images.open_picture(path)
-    if picture.mode.startswith(("I", "F")):
-        raise ValueError(f"{path}: a mask has 8 bits or less per channel")
-    if picture.has_transparency_data and np.asarray(picture.convert("RGBA"))[..., 3].min() < 255:
-        raise ValueError(f"{path}: parts are transparent; a mask says in white and black where the image may change")
-    return np.asarray(picture.convert("L")) > 127
+    return Region(parser, None, command.dilation)
 
 
 def _pose(
@@ -308,19 +329,22 @@ def _draw(synthesis: StagedStyleGAN2, problems: Problem, coefficients: Any) -> d
             name: metrics.masked_mse(problem.image, drawn[kind], problem.outside > 0)
             for name, kind in (("outside_mse", "intervened"), ("outside_mse_plain", "plain"))
         }
-        return {kind: images.to_uint8(image) for kind, image in drawn.items()} | outside
+        finite = jnp.isfinite(drawn["intervened"]).all()
+        return {kind: images.to_uint8(image) for kind, image in drawn.items()} | outside | {"finite": finite}
 
     return jax.vmap(one)(problems, coefficients)
 
 
 def _settings(
-    command: Intervene, generator: StyleGAN2Generator, edit: Edit, region: Region, config: InterventionConfig
+    command: Intervene, generator: StyleGAN2Generator, edits: Sequence[Edit], region: Region, config: InterventionConfig
 ) -> dict[str, Any]:
     return {
-        "directions": [digest(np.asarray(d.vector), d.space, d.layers, d.unit) for d in (edit.direction, edit.normal)],
-        "strength": edit.strength,
-        "region": list(region.classes),
-        "mask": None if region.masks is None else _masks_digest(region.masks),
+        "directions": {
+            edit.name: [digest(np.asarray(d.vector), d.space, d.layers, d.unit) for d in (edit.direction, edit.normal)]
+            for edit in edits
+        },
+        "region": {edit.name: list(edit.classes) for edit in edits},
+        "mask": None if region.masks is None else masks_digest(region.masks),
         "parser": None if command.parser is None else file_digest(command.parser),
         "latents": None if command.latents is None else file_digest(command.latents),
         "mode": command.mode,
@@ -328,12 +352,6 @@ def _settings(
         **dataclasses.asdict(config),
         **drawing_settings(command, generator),
     }
-
-
-def _masks_digest(path: Path) -> str | dict[str, str]:
-    if not path.is_dir():
-        return file_digest(path)
-    return {file.name: file_digest(file) for file in sorted(path.glob("*.png"))}
 
 
 def _smallest(size: int) -> int:

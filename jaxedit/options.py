@@ -64,8 +64,8 @@ class Edit(Drawing):
     """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim): .npy, .npz, .safetensors, .pt. Named code0000, ...
     (num_ws, w_dim) is one W+ code."""
     direction: Annotated[tuple[Path, ...], Named(alias="directions")] = ()
-    """Direction file: .npy, .npz, .safetensors, .pt (never executed). Several are added
-    up, after one option or each after its own."""
+    """Direction file: .npy, .npz, .safetensors, .pt (never executed); or of the built-in generator an attribute, such
+    as smile. Several are added up, after one option or each after its own."""
     strengths: Annotated[tuple[float, ...], Named(alias="strength")] = (1.0,)
     """Strengths to sweep, such as -3 0 3: one picture each. Several directions move by strength times weight."""
     weights: tuple[float, ...] = ()
@@ -73,7 +73,10 @@ class Edit(Drawing):
     layers: str | None = None
     """Limit directions to rows of W+, such as 4-7 or 0,2,5-6; for S, to style layers by number or name."""
     space: Space | None = None
-    """Space of a direction file that does not say it. Default: what its shape fits, and W rather than Z."""
+    """Space of a direction file that does not say it, or of a built-in direction. Default: what its shape fits, and W
+    rather than Z."""
+    any_generator: bool = False
+    """Also use directions that were made for other weights, such as those that a fine-tuned generator began with."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,8 @@ class Intervene(Drawing):
     """... and the sparse direction of the same attribute in S that it is mixed with, as from `fit-direction`."""
     space: Space | None = None
     """Space of a --direction file that does not say it. Default: what its shape fits, and W rather than Z."""
+    any_generator: bool = False
+    """Also use directions that were made for other weights, such as those that a fine-tuned generator began with."""
     strengths: Annotated[tuple[float, ...], Named(alias="strength")] = (2.5,)
     """How far to go along the direction, in its units; may be negative."""
     seeds: tuple[str, ...] = ()

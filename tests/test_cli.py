@@ -110,7 +110,7 @@ def test_edit_sweeps_strengths_of_seeds(checkpoint, generator, config, smile, tm
     assert sorted(path.stem for path in output.glob("*.png")) == sorted(
         f"seed000{seed}_{strength}" for seed in (0, 1) for strength in ("-1.5", "+0", "+2")
     )
-    vector = spaces.displacement(commands.load_directions([smile], generator, cli.read_arrays)[0], config=config)[0]
+    vector = spaces.displacement(load_direction(smile, generator=generator), config=config)[0]
     w = np.tile(np.asarray(generator.map(jnp.asarray(sample_z(1, config.z_dim)))), (config.num_ws, 1))
     w[2:4] -= 1.5 * np.asarray(vector)
     assert close(output / "seed0001_-1.5.png", expected_image(generator, jnp.asarray(w)))
@@ -124,7 +124,7 @@ def test_edit_adds_directions_by_weight(checkpoint, generator, config, smile, tm
     arguments = ["--direction", smile, "--direction", tmp_path / "style.npz", "--weights", 1, -0.5, "--strengths", 2]
     assert run("edit", checkpoint, "--latents", tmp_path / "w.npy", *arguments, "--output", output) == 0
     assert len(list(output.glob("code*.png"))) == 9
-    first, second = commands.load_directions([smile, tmp_path / "style.npz"], generator, cli.read_arrays)
+    first, second = (load_direction(path, generator=generator) for path in (smile, tmp_path / "style.npz"))
     styles = spaces.edited_styles(generator, w[8].astype(np.float32), [(first, 2), (second, -1)])
     image = np.asarray(images.to_uint8(jax.jit(generator.synthesize)(styles)))
     assert close(output / "code0008_+2.png", image)
@@ -385,7 +385,27 @@ def test_directions_of_another_generator_are_refused(checkpoint, config, tmp_pat
     other = Direction(name="o", space="w", vector=np.zeros(config.w_dim, np.float32), source="f" * 64)
     save_direction(tmp_path / "other.safetensors", other)
     arguments = ["--seeds", "0", "--direction", tmp_path / "other.safetensors", "--output", tmp_path / "out"]
-    assert "another generator (ffffffffffff" in failure(capsys, "edit", checkpoint, *arguments)
+    assert "another generator (ffffffffffff" in (shown := failure(capsys, "edit", checkpoint, *arguments))
+    assert "--any-generator" in shown
+    other = dataclasses.replace(other, vector=np.ones(config.w_dim, np.float32))
+    save_direction(tmp_path / "other.safetensors", other)
+    assert run("edit", checkpoint, *arguments, "--any-generator") == 0
+    assert "warning: " in (shown := capsys.readouterr().err) and "made for other weights (ffffffffffff" in shown
+
+
+def test_built_in_directions_have_names(tmp_path, capsys):
+    """Protects: the quick start: an edit without a file, in each of the spaces, and a hint for a wrong name."""
+    command = ["edit", "avatars", "--seeds", "0", "--strengths", -3, 3, "--output"]
+    assert run(*command, tmp_path / "w", "--direction", "Eyeglasses") == 0
+    assert run(*command, tmp_path / "s", "--direction", "eyeglasses", "--space", "s") == 0
+    pair = [images.read_png(tmp_path / space / "seed0000_+3.png").astype(int) for space in "ws"]
+    without = images.read_png(tmp_path / "w" / "seed0000_-3.png").astype(int)
+    assert np.abs(pair[0] - without).max() > 60 and np.abs(pair[0] - pair[1]).max() > 10
+    message = failure(capsys, *command, tmp_path / "no", "--direction", "smiel")
+    assert "perhaps you meant smile" in message and not (tmp_path / "no").exists()
+    assert "built-in directions are in z, w and s" in failure(
+        capsys, *command, tmp_path / "no", "--direction", "smile", "--space", "w_plus"
+    )
 
 
 def test_paths_that_are_no_checkpoint_or_directory(checkpoint, tmp_path, capsys):

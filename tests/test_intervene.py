@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxedit import Direction, cli, images, load_direction, save_direction
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
-from jaxedit.intervene import read_mask
+from jaxedit.masks import read_mask
 
 
 @pytest.fixture
@@ -171,9 +171,22 @@ def test_masks_of_all_kinds(mode: str, tmp_path: Path):
 
 def test_built_in_attributes(tmp_path: Path):
     """Protects: `--attribute` alone, with the package's directions, parser and regions: much less changes outside."""
-    arguments = ("--attribute", "eyeglasses", "--seeds", "0-1", "--mode", "joint", "--max-steps", "8")
+    arguments = (
+        "--attribute",
+        "Eyeglasses",
+        "beard",
+        "--seeds",
+        "0-1",
+        "--mode",
+        "joint",
+        "--max-steps",
+        "8",
+        "--grid",
+    )
     assert intervene("avatars", *arguments, "--output", tmp_path / "out") == 0
-    assert json.loads((tmp_path / "out" / "intervene.json").read_text())["region"] == ["l_eye", "r_eye"]
+    pictures = {f"seed000{seed}_{name}+2.5.png" for seed in (0, 1) for name in ("eyeglasses", "beard")}
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"grid.png", *pictures}
+    assert json.loads((tmp_path / "out" / "intervene.json").read_text())["region"]["eyeglasses"] == ["l_eye", "r_eye"]
     for row in measured(tmp_path / "out").values():
         assert row["outside_mse"] < 0.5 * row["outside_mse_plain"]
 

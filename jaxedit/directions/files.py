@@ -145,7 +145,10 @@ def check_direction(
     config, name = generator.config, where or direction.name
     if not any_generator and not made_for(direction, generator):
         made, here = direction.source[:12], generator.fingerprint[:12]
-        raise ValueError(f"{name}: this direction was made for another generator ({made}..., this is {here}...)")
+        raise ValueError(
+            f"{name}: this direction was made for another generator ({made}..., this is {here}...); for a relative"
+            " any_generator (--any-generator) takes it nevertheless"
+        )
     if direction.space not in _fitting_spaces(np.shape(direction.vector), config):
         shape, space = np.shape(direction.vector), direction.space
         raise ValueError(f"{name}: shape {shape} does not fit space {space!r} of this generator{_what_fits(config)}")

@@ -1,0 +1,48 @@
+"""The directions that a command was given: files, or for the built-in generator the names of its attributes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jaxedit import checkpoints
+from jaxedit.arrays import Reader
+from jaxedit.directions import files
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.messages import warn
+from jaxedit.options import Edit, Intervene
+from jaxedit.spaces import Direction
+from jaxedit.suggestions import choose
+
+
+def given_direction(
+    path: Path, command: Edit | Intervene, generator: StyleGAN2Generator, read_arrays: Reader
+) -> Direction:
+    """Reads a direction and checks that it fits the generator.
+
+    Args:
+        path: A file, or the name of a built-in direction.
+        command: Its space and whether directions of relatives will do.
+        generator: The generator to edit with it.
+        read_arrays: Reads files of arrays.
+
+    Raises:
+        ValueError: It doesn't fit, or there is none of that name; one line.
+        OSError: The file can't be read.
+    """
+    if str(command.checkpoint) == checkpoints.BUILT_IN and not path.suffix and not path.exists():
+        return _built_in(str(path), command)
+    direction = files.load_direction(
+        path, generator=generator, space=command.space, any_generator=command.any_generator, read=read_arrays
+    )
+    if not files.made_for(direction, generator):
+        warn(f"{path}: made for other weights ({direction.source[:12]}...); whether it does the same here is open")
+    return direction
+
+
+def _built_in(name: str, command: Edit | Intervene) -> Direction:
+    from jaxedit import avatars
+
+    if command.space == "w_plus":
+        raise ValueError(f"--direction {name}: the built-in directions are in z, w and s")
+    space = command.space or ("w" if command.latents is not None or isinstance(command, Edit) else "z")
+    return avatars.load_direction(choose(name, avatars.ATTRIBUTES, kind="file or built-in direction"), space=space)
