@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit import batch, checkpoints, demo, images, inspection, progress, sheets
+from jaxedit import batch, checkpoints, demo, images, inspection, progress, samples, sheets
 from jaxedit.arrays import Reader
 from jaxedit.claims import claiming
 from jaxedit.codes import MAX_PICTURES, Codes, chosen_codes, chosen_seeds, parse_seeds, seed_codes
@@ -82,11 +82,20 @@ def run(command: Command, read_arrays: Reader) -> None:
 def generate(command: Generate) -> None:
     """Draws the pictures of seeds."""
     seeds = parse_seeds(*command.seeds)
+    if command.scores and str(command.checkpoint) != checkpoints.BUILT_IN:
+        raise ValueError("--scores: the built-in classifier knows the built-in generator's pictures only")
     generator = checkpoints.load(command.checkpoint)
     codes = seed_codes(seeds, generator)
     pictures = [Picture(f"{name}.png", position, 0.0) for position, name in enumerate(codes.names)]
+    if command.save_latents and len(pictures) > samples.MAX_SAMPLES:
+        raise ValueError(f"--save-latents: more than {samples.MAX_SAMPLES} pictures; divide them between several runs")
     sheet = Sheet(rows=[""], columns=codes.names)
     _draw(command, generator, codes, pictures, sheet=sheet, settings={}, from_seeds=True)
+    if command.save_latents:
+        truncation = {"truncation_psi": command.truncation_psi, "truncation_cutoff": command.truncation_cutoff}
+        samples.save_latents(command.output, codes, generator, _class_vector(command, generator, True), **truncation)
+    if command.scores:
+        samples.save_scores(command.output, codes.names)
 
 
 def edit(command: Edit, read_arrays: Reader) -> None:

@@ -52,6 +52,11 @@ class Generate(Drawing):
 
     seeds: tuple[str, ...]
     """Seeds such as 0 1 2, 0-31 or 0,4,7-9, at most a million; the same latents as NVIDIA's scripts draw for them."""
+    save_latents: bool = False
+    """Also write z.safetensors and w.safetensors, the pictures' latents by name, for `fit-direction` and `edit`."""
+    scores: bool = False
+    """Also write scores.csv, what the built-in classifier says about each picture of the built-in generator, for
+    `fit-direction`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -103,6 +103,23 @@ def test_generate_draws_what_the_library_draws(checkpoint, generator, config, tm
     assert images.read_png(output / "grid.png").shape == (2 * (20 + 128), 2 * 128, 3)  # names above enlarged pictures
 
 
+def test_generate_saves_what_fit_direction_takes(tmp_path, capsys):
+    """Protects: samples, their latents and their scores become a direction without a line of Python."""
+    output, direction = tmp_path / "samples", tmp_path / "glasses.safetensors"
+    command = ["generate", "avatars", "--seeds", "0-199", "--truncation-psi", 0.7, "--output", output]
+    assert run(*command, "--save-latents", "--scores") == 0
+    generator, files = load("avatars"), arrays.read_arrays(output / "w.safetensors")
+    z = jnp.asarray(sample_z(70, generator.config.z_dim))
+    np.testing.assert_allclose(files["seed0070"], generator.map(z, truncation_psi=0.7), atol=1e-4)
+    fit = ["fit-direction", output / "w.safetensors", "--labels", output / "scores.csv", "--attribute", "eyeglasses"]
+    assert run(*fit, "--fraction", 0.2, "--checkpoint", "avatars", "--output", direction) == 0
+    found, known = load_direction(direction).vector, avatars.load_direction("eyeglasses").vector
+    assert found @ known / np.linalg.norm(found) / np.linalg.norm(known) > 0.4
+    assert "built-in generator's pictures only" in failure(
+        capsys, "generate", tmp_path, "--seeds", "0", "--scores", "--output", tmp_path / "x"
+    )
+
+
 def test_edit_sweeps_strengths_of_seeds(checkpoint, generator, config, smile, tmp_path):
     output = tmp_path / "out"
     command = ["edit", checkpoint, "--seeds", "0-1", "--direction", smile, "--strengths", -1.5, 0, 2, "--layers", "2-3"]
