@@ -62,7 +62,7 @@ class Options:
     """A Python with PyTorch for the peer."""
     allocator: Literal["keep", "default"] = "keep"
     """keep: jaxedit.memory.keep_freed_memory first, no page is cleared twice; default: leave it as it is."""
-    output: Path = Path("benchmarks/results")
+    output: Path = Path("benchmarks/output")
     """Folder for the JSON file."""
 
 

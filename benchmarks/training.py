@@ -48,7 +48,7 @@ class Options:
     """Timed calls of each kind of step, in turns."""
     allocator: Literal["keep", "default"] = "keep"
     """keep: jaxedit.memory.keep_freed_memory first, no page is cleared twice; default: leave it as it is."""
-    output: Path = Path("benchmarks/results")
+    output: Path = Path("benchmarks/output")
     """Folder for the JSON file."""
 
 

@@ -16,6 +16,8 @@ from untrained import untrained
 
 from jaxedit import (
     Direction,
+    arrays,
+    avatars,
     checkpoints,
     claims,
     cli,
@@ -115,9 +117,8 @@ def test_generate_saves_what_fit_direction_takes(tmp_path, capsys):
     assert run(*fit, "--fraction", 0.2, "--checkpoint", "avatars", "--output", direction) == 0
     found, known = load_direction(direction).vector, avatars.load_direction("eyeglasses").vector
     assert found @ known / np.linalg.norm(found) / np.linalg.norm(known) > 0.4
-    assert "built-in generator's pictures only" in failure(
-        capsys, "generate", tmp_path, "--seeds", "0", "--scores", "--output", tmp_path / "x"
-    )
+    command = ["generate", tmp_path, "--seeds", "0", "--scores", "--output", tmp_path / "none"]
+    assert "built-in generator's pictures only" in failure(capsys, *command)
 
 
 def test_edit_sweeps_strengths_of_seeds(checkpoint, generator, config, smile, tmp_path):
