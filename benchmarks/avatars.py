@@ -44,7 +44,7 @@ class Options:
     """Generated samples for the linear separability; a quarter of them validates."""
     generator_only: bool = False
     """Leave out the classifiers, the parser, the keypoint and the identity network, which held-out renders measure."""
-    output: Path = Path("benchmarks/results/avatars")
+    output: Path = Path("benchmarks/output/avatars")
     """Folder for report.json, report.md and the sheets."""
 
 

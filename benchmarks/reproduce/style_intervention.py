@@ -53,7 +53,7 @@ class Options:
     """Images for StyleSpace's gradient maps."""
     seed: int = 7
     """Of all samples."""
-    output: FilePath = FilePath("benchmarks/results/style_intervention")
+    output: FilePath = FilePath("benchmarks/output/style_intervention")
     """Folder for report.json, report.md and the sheets."""
 
 
