@@ -7,7 +7,7 @@ of an editing method (`benchmarks.latency_style_intervention`).
 
 Random weights of the official architecture (config-f), noise from the stored maps, float images left on the device,
 mapping network not included. Every call is blocked on and sees other styles than the one before. Writes JSON to
-`benchmarks/output/`, which git ignores,.
+`benchmarks/output/`, which git ignores.
 """
 
 from __future__ import annotations

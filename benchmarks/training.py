@@ -3,7 +3,7 @@
     python -m benchmarks.training --resolution 64 --batch-size 16 --channel-base 2048 --channel-max 128 --latent 128
 
 Random weights and random reals, one device, no pictures, log or snapshots. Every call is blocked on and begins with the
-state that the one before has left. Writes JSON to `benchmarks/output/`, which git ignores,.
+state that the one before has left. Writes JSON to `benchmarks/output/`, which git ignores.
 """
 
 from __future__ import annotations
