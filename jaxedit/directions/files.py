@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from jaxedit.arrays import Arrays, Reader, damage_named, read_arrays
 from jaxedit.atomic import write_verified
+from jaxedit.generators.shapes import latent_shapes
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.messages import listing, natural_order, printable
 from jaxedit.spaces import Direction, Space
@@ -229,13 +230,7 @@ def _fitting_spaces(shape: tuple[int, ...], config: StyleGAN2Config | None) -> l
     if config is None:
         by_axes: dict[int, list[Space]] = {1: ["w", "z", "s"], 2: ["w_plus"]}
         return by_axes.get(len(shape), [])
-    shapes: dict[Space, tuple[int, ...]] = {
-        "w": (config.w_dim,),
-        "z": (config.z_dim,),
-        "w_plus": (config.num_ws, config.w_dim),
-        "s": (sum(layer.width for layer in config.style_layers),),
-    }
-    return [space for space, fitting in shapes.items() if fitting == shape]
+    return [space for space, fitting in latent_shapes(config).items() if fitting == shape]
 
 
 def _what_fits(config: StyleGAN2Config | None) -> str:
