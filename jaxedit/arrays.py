@@ -101,8 +101,12 @@ def damage_named(path: Path) -> Iterator[None]:
 
 
 def _npy(path: Path) -> dict[str, StoredArray]:
-    mapped = np.lib.format.open_memmap(path, mode="r")  # costs no memory, whatever its header claims
-    return {"": StoredArray(mapped.shape, mapped.dtype, lambda: mapped)}
+    def read() -> np.ndarray:
+        with damage_named(path):
+            return np.lib.format.open_memmap(path, mode="r")  # costs no memory, whatever its header claims
+
+    mapped = read()  # closed again here: each array that stays mapped takes one of the process's open files
+    return {"": StoredArray(mapped.shape, mapped.dtype, read)}
 
 
 def _npz(path: Path) -> dict[str, StoredArray]:
