@@ -101,18 +101,14 @@ def damage_named(path: Path) -> Iterator[None]:
 
 
 def _npy(path: Path) -> dict[str, StoredArray]:
-    def read() -> np.ndarray:
-        with damage_named(path):
-            return np.lib.format.open_memmap(path, mode="r")  # costs no memory, whatever its header claims
-
-    mapped = read()  # closed again here: each array that stays mapped takes one of the process's open files
-    return {"": StoredArray(mapped.shape, mapped.dtype, read)}
+    mapped = np.lib.format.open_memmap(path, mode="r")  # costs no memory, whatever its header claims
+    return {"": StoredArray(mapped.shape, mapped.dtype, lambda: mapped)}
 
 
 def _npz(path: Path) -> dict[str, StoredArray]:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        arrays = {member.filename.removesuffix(".npy"): _npz_member(path, archive, member) for member in members}
+    archive = zipfile.ZipFile(path)  # open as long as one of its arrays is there: its directory is read once
+    members = archive.infolist()
+    arrays = {member.filename.removesuffix(".npy"): _npz_member(path, archive, member) for member in members}
     if len(arrays) < len(members):
         raise ValueError("two arrays have the same name")
     return arrays
@@ -134,7 +130,7 @@ def _npz_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
     def read() -> np.ndarray:
         if size > MAX_UNPACKED:
             raise ValueError(f"{path}: {name!r} has more than {MAX_UNPACKED >> 30} GiB; store such arrays as .npy")
-        with damage_named(path), zipfile.ZipFile(path) as archive:
+        with damage_named(path):
             content = archive.read(member)  # to its end, where its checksum is compared
         return np.frombuffer(content, dtype, offset=begin).reshape(shape, order=order)
 

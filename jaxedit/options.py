@@ -112,13 +112,16 @@ class FitDirection:
     """Fit a linear support vector machine to labelled latents and write its normal as a direction file."""
 
     latents: tyro.conf.Positional[Path]
-    """A file of latents, one per row (.npy, .npz, .safetensors, .pt), or a folder of such files, taken by name. Styles
-    are flat."""
+    """A file of latents, one per row (.npy, .npz, .safetensors, .pt) or one under each name, or a folder of such files,
+    in natural order (2 before 10). Styles are flat."""
     output: Path
     """The direction file, ending in .safetensors."""
     labels: Path | None = None
-    """One 0 or 1 per latent: a .npy file, or text with a number per line or `NAME NUMBER` lines (NAME: the latent's
-    file). Default: labels.npy, labels.txt or labels.csv in the folder."""
+    """One 0 or 1 per latent (or -1 or 1, no or yes, false or true): a .npy file, a .csv file, or text with a number per
+    line or `NAME NUMBER` lines (NAME: the latent's file). A header line is skipped. Default: labels.npy, labels.txt or
+    labels.csv in the folder."""
+    attribute: str | None = None
+    """The column of --labels, if they are a table with a header, such as CelebA's list_attr_celeba.txt."""
     space: Space = "w"
     """Space of the direction; in s most of its channels are zero."""
     latents_space: Space | None = None

@@ -266,7 +266,7 @@ def test_transparent_pixels_show_the_background(tmp_path, picture, name, options
     share = 0.0 if picture.mode == "RGB" else 0.2
     for background in (None, (0, 0, 255)):
         chosen = {} if background is None else {"background": background}
-        dataset = datasets.image_folder(tmp_path, size=4, batch_size=1, seed=0, **chosen)
+        dataset = folder_of(tmp_path, size=4, batch_size=1, **chosen)
         expected = share * color + (1 - share) * np.array(background or (255, 255, 255))
         assert abs(as_bytes(dataset.batch(0))[0] - expected).max() <= 2
 
