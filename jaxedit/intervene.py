@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from jaxedit import batch, checkpoints, images, metrics, regions
 from jaxedit.arrays import Reader
-from jaxedit.codes import Codes, chosen_codes, chosen_seeds
+from jaxedit.codes import Codes, chosen_codes, chosen_seeds, latents_digest
 from jaxedit.digests import digest, file_digest
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
@@ -318,7 +318,7 @@ def _settings(
         "region": list(region.classes),
         "mask": None if region.masks is None else _masks_digest(region.masks),
         "parser": None if command.parser is None else file_digest(command.parser),
-        "latents": None if command.latents is None else file_digest(command.latents),
+        "latents": latents_digest(command.latents),
         "mode": command.mode,
         "dilation": command.dilation,
         **dataclasses.asdict(config),

@@ -53,7 +53,8 @@ class Edit(Drawing):
     """Seeds to edit, such as 0-31 or 0,4,7-9. Give these or --latents."""
     latents: Path | None = None
     """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim): .npy, .npz, .safetensors, .pt. Named code0000, ...
-    (num_ws, w_dim) is one W+ code."""
+    (num_ws, w_dim) is one W+ code. A file with a code under each of several names, or a folder of files with one code
+    each: the pictures have these names, with _ for dots and slashes."""
     direction: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
     """Direction file: .npy, .npz, .safetensors, .pt (never executed). Repeat the option to add several up."""
     strengths: tuple[float, ...] = (1.0,)
@@ -87,7 +88,7 @@ class Intervene(Drawing):
     seeds: str | None = None
     """Seeds to edit, such as 0-31 or 0,4,7-9 ..."""
     latents: Path | None = None
-    """... or a file of W or W+ codes, as for `edit`."""
+    """... or W or W+ codes, as for `edit`."""
     region: str | None = None
     """What may change, by parsing classes: an attribute, hair, mouth, eyes, face, a class, or a sum such as hair+hat.
     Default: that of --attribute."""
