@@ -20,6 +20,7 @@ from jaxedit.arrays import Reader
 from jaxedit.codes import Codes, chosen_codes, chosen_seeds, latents_digest
 from jaxedit.digests import digest, file_digest
 from jaxedit.directions import files
+from jaxedit.directions.tables import split_row
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.log import Log, read_rows
 from jaxedit.messages import warn
@@ -189,7 +190,8 @@ def _edit(command: Intervene, generator: StyleGAN2Generator, read_arrays: Reader
     normal = files.load_direction(command.normal, generator=generator, read=read_arrays)
     if normal.space != "s":
         raise ValueError(f"{command.normal}: a direction in {normal.space}; --normal takes one in s")
-    return Edit(direction, normal, command.strength, command.direction.stem)
+    file, row = split_row(command.direction)
+    return Edit(direction, normal, command.strength, file.stem if row is None else f"{file.stem}_{row}")
 
 
 def _region(command: Intervene) -> Region:

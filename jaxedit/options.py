@@ -56,7 +56,8 @@ class Edit(Drawing):
     (num_ws, w_dim) is one W+ code. A file with a code under each of several names, or a folder of files with one code
     each: the pictures have these names, with _ for dots and slashes."""
     direction: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Direction file: .npy, .npz, .safetensors, .pt (never executed). Repeat the option to add several up."""
+    """Direction file: .npy, .npz, .safetensors, .pt (never executed); or FILE:ROW, one of several in a file, such as
+    GANSpace's pca.npz:3. Repeat the option to add several up."""
     strengths: tuple[float, ...] = (1.0,)
     """Strengths to sweep, such as -3 0 3: one picture each. Several directions move by strength times weight."""
     weights: tuple[float, ...] = ()
