@@ -106,9 +106,9 @@ def _npy(path: Path) -> dict[str, StoredArray]:
 
 
 def _npz(path: Path) -> dict[str, StoredArray]:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        arrays = {member.filename.removesuffix(".npy"): _npz_member(path, archive, member) for member in members}
+    archive = zipfile.ZipFile(path)  # open as long as one of its arrays is there: its directory is read once
+    members = archive.infolist()
+    arrays = {member.filename.removesuffix(".npy"): _npz_member(path, archive, member) for member in members}
     if len(arrays) < len(members):
         raise ValueError("two arrays have the same name")
     return arrays
@@ -130,7 +130,7 @@ def _npz_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
     def read() -> np.ndarray:
         if size > MAX_UNPACKED:
             raise ValueError(f"{path}: {name!r} has more than {MAX_UNPACKED >> 30} GiB; store such arrays as .npy")
-        with damage_named(path), zipfile.ZipFile(path) as archive:
+        with damage_named(path):
             content = archive.read(member)  # to its end, where its checksum is compared
         return np.frombuffer(content, dtype, offset=begin).reshape(shape, order=order)
 

@@ -10,16 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxedit.arrays import Reader
-from jaxedit.directions.files import read_own
+from jaxedit.digests import digest, file_digest
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.messages import listing
+from jaxedit.latents import StoredLatents, latent_files, rows, stored_latents
+from jaxedit.messages import printable
 from jaxedit.options import Edit, Intervene
 from jaxedit.spaces import Direction
 
 MAX_PICTURES = 1_000_000
-_CHECKED = 1024  # latents at a time
 _UNIT = 1e-4
+_MAX_NAME = 150  # bytes; a picture's name says more, and file systems take 255
 
 
 class Codes(NamedTuple):
@@ -76,32 +77,70 @@ def seed_codes(seeds: Sequence[int], generator: StyleGAN2Generator) -> Codes:
 
 
 def file_codes(path: Path, generator: StyleGAN2Generator, read_arrays: Reader) -> Codes:
-    """W or W+ codes of a file; they stay on the disk where the format allows it."""
-    config = generator.config
-    if read_own(path) is not None:
-        raise ValueError(f"{path}: a direction, not latents; give it as --direction")
-    arrays = read_arrays(path)
-    if len(arrays) != 1:
-        raise ValueError(f"{path}: holds {len(arrays)} arrays ({listing(sorted(arrays))}); latents are one array")
-    stored, row = next(iter(arrays.values())), (config.num_ws, config.w_dim)
-    shape = (1, *stored.shape) if stored.shape in (row, row[1:]) else stored.shape
-    if shape[1:] not in (row, row[1:]) or stored.dtype.kind != "f":
+    """W or W+ codes of a file or a folder; they stay on the disk where the format allows it.
+
+    Those of one array are named by their number, those under keys or in files of their own after these.
+    """
+    row = (generator.config.num_ws, generator.config.w_dim)
+    stored = stored_latents(path, read_arrays)
+    named = path.is_dir() or len(stored) > 1
+    shapes = [_shape(one, row, single=named) for one in stored]
+    _check_lengths(path, stored, shapes)
+    whole = None if named else np.asarray(stored[0].array).reshape(shapes[0])
+    names = _file_names(path, stored) if named else [f"code{number:04d}" for number in range(shapes[0][0])]
+
+    def latent(position: int) -> np.ndarray:
+        code = np.asarray(stored[position].array) if whole is None else whole[position]
+        return np.broadcast_to(code.reshape(shapes[position if named else 0][1:]).astype(np.float32), row)
+
+    return Codes(names, range(len(names)), latent)
+
+
+def latents_digest(path: Path | None) -> str | None:
+    """What the record of a run says of `--latents`."""
+    if path is None or not path.is_dir():
+        return None if path is None else file_digest(path)
+    return digest(np.zeros(0), [(file.name, file_digest(file)) for file in latent_files(path)])
+
+
+def _shape(stored: StoredLatents, row: tuple[int, int], *, single: bool) -> tuple[int, ...]:
+    """`(N, *latent)` of codes that the generator takes."""
+    found = stored.array.shape
+    shape = (1, *found) if found in (row, row[1:]) else found
+    if shape[1:] not in (row, row[1:]) or stored.array.dtype.kind != "f":
         raise ValueError(
-            f"{path}: latents of shape {stored.shape}, {stored.dtype}; this generator takes floats "
+            f"{stored.where}: latents of shape {found}, {stored.array.dtype}; this generator takes floats "
             f"(N, {row[0]}, {row[1]}) for W+ or (N, {row[1]}) for W"
         )
     if not shape[0]:
-        raise ValueError(f"{path}: holds no latents")
-    latents = np.asarray(stored).reshape(shape)
-    for begin in range(0, len(latents), _CHECKED):
-        if not np.isfinite(latents[begin : begin + _CHECKED].astype(np.float32)).all():
-            raise ValueError(f"{path}: holds values that are not finite float32 numbers")
-    if len(latents) == 1 and abs(np.linalg.norm(np.asarray(latents, np.float64)) - 1) < _UNIT:
-        raise ValueError(f"{path}: a vector of length 1, which is a direction, not a latent; give it as --direction")
+        raise ValueError(f"{stored.where}: holds no latents")
+    if single and shape[0] > 1:
+        raise ValueError(f"{stored.where}: {shape[0]} codes; under a name, or in a file of a folder, there is one")
+    return shape
 
-    def latent(position: int) -> np.ndarray:
-        code = np.asarray(latents[position], np.float32)
-        return np.broadcast_to(code, row)
 
-    numbers = range(len(latents))
-    return Codes([f"code{number:04d}" for number in numbers], numbers, latent)
+def _check_lengths(path: Path, stored: Sequence[StoredLatents], shapes: Sequence[tuple[int, ...]]) -> None:
+    """All numbers are finite, and not every code has length 1."""
+    directions = True
+    for one, shape in zip(stored, shapes, strict=True):
+        for part in rows(one, shape):
+            lengths = np.linalg.norm(part.reshape(len(part), -1).astype(np.float64), axis=1)
+            directions = directions and bool(np.all(abs(lengths - 1) < _UNIT))
+    if directions:
+        raise ValueError(
+            f"{path}: holds a vector of length 1, which is a direction, not a latent; give it as --direction"
+        )
+
+
+def _file_names(path: Path, stored: Sequence[StoredLatents]) -> list[str]:
+    """Names for pictures: letters, digits, blanks, - and _ stay, and the rest, such as dots and slashes, becomes _."""
+    names: dict[str, str] = {}
+    for one in stored:
+        name = re.sub(r"[^\w -]+", "_", one.stem).strip()
+        if not name or len(name.encode()) > _MAX_NAME:
+            raise ValueError(f"{path}: pictures can't be named after {printable(one.stem, 60)!r}")
+        if name in names:
+            both = f"{printable(names[name], 60)!r} and {printable(one.stem, 60)!r}"
+            raise ValueError(f"{path}: the pictures of {both} would have the same name, {printable(name, 60)}")
+        names[name] = one.stem
+    return list(names)

@@ -12,8 +12,8 @@ import numpy as np
 from jaxedit import batch, checkpoints, demo, images, inspection, progress, samples, sheets
 from jaxedit.arrays import Reader
 from jaxedit.claims import claiming
-from jaxedit.codes import MAX_PICTURES, Codes, chosen_codes, chosen_seeds, parse_seeds, seed_codes
-from jaxedit.digests import digest, file_digest
+from jaxedit.codes import MAX_PICTURES, Codes, chosen_codes, chosen_seeds, latents_digest, parse_seeds, seed_codes
+from jaxedit.digests import digest
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.given_directions import given_direction
 from jaxedit.messages import listing, warn
@@ -116,7 +116,7 @@ def edit(command: Edit, read_arrays: Reader) -> None:
     settings = {
         "directions": [digest(np.asarray(d.vector), d.space, d.layers, d.unit) for d in directions],
         "weights": list(weights),
-        "latents": None if command.latents is None else file_digest(command.latents),
+        "latents": latents_digest(command.latents),
     }
     _draw(
         command,

@@ -2,6 +2,8 @@
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import jax.core
 import jax.numpy as jnp
@@ -14,6 +16,9 @@ from jaxedit.messages import reason
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 1 << 26  # of a file: 8192 x 8192
+_JPEG_END = b"\xff\xd9"
+# Pillow calls a JPEG file of several pictures MPO; a truncated WebP file can't even be opened.
+_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": _JPEG_END, "MPO": _JPEG_END, "WEBP": b""}
 
 
 def to_uint8(image: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
@@ -91,13 +96,39 @@ def open_picture(file: str | os.PathLike | io.BytesIO, *, name: str = "") -> Ima
         ValueError: Not a picture of these formats, damaged, or of more than `MAX_PIXELS` pixels; one line that names
             the file.
     """
-    name = name or str(file)
+    with _opened(file, name or str(file)) as picture:
+        picture.load()
+        return picture
+
+
+def check_picture(path: str | os.PathLike) -> None:
+    """Looks at the header and the end of a picture file; decodes it only if it ends in an unusual way.
+
+    Finds what is no picture, too large, or truncated, at a cost that does not depend on its size; not a damaged middle.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: As `open_picture`.
+        ValueError: As `open_picture`.
+    """
+    with _opened(path, str(path)) as picture:
+        end = _ENDS[picture.format or ""]
+    with open(path, "rb") as file:
+        file.seek(-len(end), os.SEEK_END)
+        if file.read() == end:
+            return
+    open_picture(path)
+
+
+@contextmanager
+def _opened(file: str | os.PathLike | io.BytesIO, name: str) -> Iterator[Image.Image]:
     try:
         with Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"{picture.width} x {picture.height} pixels are more than {MAX_PIXELS}")
-            picture.load()
-            return picture
+            yield picture
     except UnidentifiedImageError as error:
         raise ValueError(f"{name}: no PNG, JPEG or WebP image") from error
     except Exception as error:  # decoders raise about anything on a damaged file

@@ -12,7 +12,8 @@ import numpy as np
 
 from jaxedit import checkpoints
 from jaxedit.arrays import Arrays, Reader
-from jaxedit.directions.files import MAX_NUMBERS, read_own
+from jaxedit.directions.files import read_own
+from jaxedit.directions.tables import MAX_NUMBERS, count_directions
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.messages import printable
 from jaxedit.spaces import Direction
@@ -83,4 +84,7 @@ def _describe_arrays(arrays: Arrays) -> str:
         measured = array.dtype.kind == "f" and math.prod(array.shape) <= MAX_NUMBERS
         length = f", length {np.linalg.norm(np.asarray(array)):.6g}" if measured else ""
         lines.append(f"  {printable(name) or 'array'}: shape {array.shape}, {array.dtype}{length}")
-    return "\n".join(lines + [f"  and {len(arrays) - _SHOWN} more"] * (len(arrays) > _SHOWN))
+    lines += [f"  and {len(arrays) - _SHOWN} more"] * (len(arrays) > _SHOWN)
+    if count := count_directions(arrays):
+        lines.append(f"  {count} directions; one of them is FILE:0 to FILE:{count - 1}")
+    return "\n".join(lines)

@@ -18,8 +18,9 @@ from tqdm import tqdm
 from jaxedit import batch, checkpoints, images, metrics, regions, sheets
 from jaxedit.arrays import Reader
 from jaxedit.claims import claiming
-from jaxedit.codes import Codes, chosen_codes, chosen_seeds
+from jaxedit.codes import Codes, chosen_codes, chosen_seeds, latents_digest
 from jaxedit.digests import digest, file_digest
+from jaxedit.directions.tables import split_row
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.given_directions import given_direction
 from jaxedit.log import Log, read_rows
@@ -252,7 +253,8 @@ def _of_files(
     normal = given_direction(command.normal, dataclasses.replace(command, space=None), generator, read_arrays)
     if normal.space != "s":
         raise ValueError(f"{command.normal}: a direction in {normal.space}; --normal takes one in s")
-    return command.direction.stem, (direction, normal)
+    file, row = split_row(command.direction)
+    return (file.stem if row is None else f"{file.stem}_{row}"), (direction, normal)
 
 
 def _classes(command: Intervene, name: str) -> tuple[str, ...]:
@@ -346,7 +348,7 @@ def _settings(
         "region": {edit.name: list(edit.classes) for edit in edits},
         "mask": None if region.masks is None else masks_digest(region.masks),
         "parser": None if command.parser is None else file_digest(command.parser),
-        "latents": None if command.latents is None else file_digest(command.latents),
+        "latents": latents_digest(command.latents),
         "mode": command.mode,
         "dilation": command.dilation,
         **dataclasses.asdict(config),

@@ -47,6 +47,8 @@ def warn(text: str) -> None:
     say("warning", text)
 
 
-def natural_order(name: str) -> list[tuple[int, str]]:
-    """A key for `sorted` that takes the numbers in names as numbers: 2 comes before 10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+def natural_order(name: str) -> list[tuple[int, str, str]]:
+    """A key for `sorted` that takes the numbers in names as numbers: 2 comes before 10, and 01 before 1."""
+    parts = re.split(r"(\d+)", name)
+    numbers = [part.lstrip("0") if part.isdecimal() else None for part in parts]  # of any length: no `int`
+    return [(-1, part, "") if n is None else (len(n), n, part) for part, n in zip(parts, numbers, strict=True)]

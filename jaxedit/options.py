@@ -67,10 +67,12 @@ class Edit(Drawing):
     """Seeds to edit, such as 0 1 2, 0-31 or 0,4,7-9. Give these or --latents."""
     latents: Path | None = None
     """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim): .npy, .npz, .safetensors, .pt. Named code0000, ...
-    (num_ws, w_dim) is one W+ code."""
+    (num_ws, w_dim) is one W+ code. A file with a code under each of several names, or a folder of files with one code
+    each: the pictures have these names, with _ for dots and slashes."""
     direction: Annotated[tuple[Path, ...], Named(alias="directions")] = ()
-    """Direction file: .npy, .npz, .safetensors, .pt (never executed); or of the built-in generator an attribute, such
-    as smile. Several are added up, after one option or each after its own."""
+    """Direction file: .npy, .npz, .safetensors, .pt (never executed); FILE:ROW, one of several in a file, such as
+    GANSpace's pca.npz:3; or of the built-in generator an attribute, such as smile. Several are added up, after one
+    option or each after its own."""
     strengths: Annotated[tuple[float, ...], Named(alias="strength")] = (1.0,)
     """Strengths to sweep, such as -3 0 3: one picture each. Several directions move by strength times weight."""
     weights: tuple[float, ...] = ()
@@ -107,7 +109,7 @@ class Intervene(Drawing):
     seeds: tuple[str, ...] = ()
     """Seeds to edit, such as 0 1 2, 0-31 or 0,4,7-9 ..."""
     latents: Path | None = None
-    """... or a file of W or W+ codes, as for `edit`."""
+    """... or W or W+ codes, as for `edit`."""
     region: str | None = None
     """What may change, by parsing classes: an attribute, hair, mouth, eyes, face, a class, or a sum such as hair+hat.
     Default: that of --attribute."""
@@ -132,13 +134,16 @@ class FitDirection(Computing):
     """Fit a linear support vector machine to labelled latents and write its normal as a direction file."""
 
     latents: Positional[Path]
-    """A file of latents, one per row (.npy, .npz, .safetensors, .pt), or a folder of such files, taken by name. Styles
-    are flat."""
+    """A file of latents, one per row (.npy, .npz, .safetensors, .pt) or one under each name, or a folder of such files,
+    in natural order (2 before 10). Styles are flat."""
     output: Path
     """The direction file, ending in .safetensors."""
     labels: Path | None = None
-    """One 0 or 1 per latent: a .npy file, or text with a number per line or `NAME NUMBER` lines (NAME: the latent's
-    file). Default: labels.npy, labels.txt or labels.csv in the folder."""
+    """One 0 or 1 per latent (or -1 or 1, no or yes, false or true): a .npy file, a .csv file, or text with a number per
+    line or `NAME NUMBER` lines (NAME: the latent's file). A header line is skipped. Default: labels.npy, labels.txt or
+    labels.csv in the folder."""
+    attribute: str | None = None
+    """The column of --labels, if they are a table with a header, such as CelebA's list_attr_celeba.txt."""
     space: Space = "w"
     """Space of the direction; in s most of its channels are zero."""
     latents_space: Space | None = None

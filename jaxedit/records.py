@@ -71,7 +71,7 @@ def check_record(command: Drawing, settings: dict[str, Any], names: Sequence[str
     path = command.output / name
     if command.existing == "overwrite":
         different = _different(path, settings) if name in present else ["settings"]
-        pattern = re.compile(r"seed\d{4,}\.png" if isinstance(command, Generate) else r"(seed|code)\d{4,}_.+\.png")
+        pattern = re.compile(r"seed\d{4,}\.png" if isinstance(command, Generate) else r".+_.*[+-]\d[\d.e+-]*\.png")
         others = sorted(found for found in present - set(names) if pattern.fullmatch(found))
         if different and others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""

@@ -12,7 +12,7 @@ An edit is a `(direction, strength)` pair and adds `strength * unit * vector`; s
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import flax.struct
 import jax
@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
+from jaxedit.generators.shapes import Space, check_w, check_z, latent_shapes
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
-Space = Literal["z", "w", "w_plus", "s"]
 Styles = tuple[Float[Array, " _"], ...]
 
 
@@ -79,7 +79,13 @@ def displacement(direction: Direction, *, config: StyleGAN2Config) -> Float[Arra
 
     Returns:
         `[z_dim]` in Z, `[num_ws, w_dim]` in W and W+, a tuple of `[width]` in S; zero in layers left alone.
+
+    Raises:
+        ValueError: The vector has another shape than the latents of its space.
     """
+    shape, right = np.shape(direction.vector), latent_shapes(config)[direction.space]
+    if shape != right:
+        raise ValueError(f"{direction.name}: a vector of shape {shape}; {right} is right in {direction.space}")
     vector = direction.unit * jnp.asarray(direction.vector)
     if direction.space == "z":
         return vector
@@ -134,16 +140,19 @@ def edited_styles(
         A tuple of style vectors for `generator.synthesize`.
 
     Raises:
-        ValueError: a Z direction for a W+ code.
+        ValueError: a Z direction for a W+ code, or neither one Z vector nor one W+ code.
     """
     config = generator.config
     of_z, of_w, of_s = _by_space(edits, "z"), _by_space(edits, "w", "w_plus"), _by_space(edits, "s")
     w = latent = jnp.asarray(latent)
     if latent.ndim == 1:
+        check_z(latent, config)
         z = add_directions(latent, of_z, config=config)
         w = generator.map(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
-    elif of_z:
-        raise ValueError("a Z direction cannot edit a W+ code: it acts before the mapping network")
+    else:
+        check_w(latent, config)
+        if of_z:
+            raise ValueError("a Z direction cannot edit a W+ code: it acts before the mapping network")
     if of_w:
         w = add_directions(jnp.broadcast_to(w, (config.num_ws, config.w_dim)), of_w, config=config)
     return add_directions(tuple(generator.styles(w)), of_s, config=config)

@@ -2,9 +2,11 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import jaxtyping
 import pytest
 from untrained import untrained
 
@@ -36,6 +38,16 @@ def fixtures() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases() -> Path:
+    """Files that users reported: `$JAXEDIT_CASES` or `../shared/cases` beside the checkout."""
+    root = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("JAXEDIT_CASES", root.parent / "shared" / "cases"))
+    if not folder.is_dir():
+        pytest.skip(f"no cases at {folder}; JAXEDIT_CASES names another place")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def config() -> StyleGAN2Config:
     """A tiny architecture whose latent spaces all have different widths."""
     return StyleGAN2Config(resolution=32, z_dim=20, w_dim=24, channel_base=512, channel_max=32, mapping_layers=2)
@@ -55,3 +67,11 @@ def checkpoint(generator: StyleGAN2Generator, tmp_path_factory: pytest.TempPathF
     metadata = {"source": "tests", "licence": "none"}
     checkpoints.save(path, network="generator", params=generator.params, config=generator.config, metadata=metadata)
     return path
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """As users have it: the annotations of shapes are not checked, which otherwise comes before our own messages."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -371,7 +371,7 @@ def test_wrong_options_of_generate(checkpoint, tmp_path, capsys, arguments, mess
         (["--latents", "nan.npy"], "not finite"),
         (["--latents", "integers.npy"], "int64"),
         (["--latents", "none.npy"], "none.npy"),
-        (["--latents", "two.npz"], "holds 2 arrays (a, b)"),
+        (["--latents", "two.npz"], "two.npz: 'a': 2 codes; under a name"),
         (["--latents", "w.npy", "--truncation-psi", "0.7"], "with --seeds"),
         (["--latents", "w.npy", "--direction", "z.npy"], "Z direction cannot edit --latents"),
     ],

@@ -15,7 +15,7 @@ from PIL import Image
 
 import jaxedit.avatars
 from jaxedit import datasets, images
-from jaxedit.datasets import batches
+from jaxedit.datasets import batches, sources
 
 
 def save_numbered(folder: Path, count: int, size: int = 8) -> None:
@@ -127,10 +127,13 @@ def test_impossible_options_are_refused(tmp_path, options, message):
 
 
 def test_folders_are_read_recursively_by_suffix(tmp_path):
-    """Protects: hidden files (such as `._a.jpg` of macOS), other files, pipes and linked folders stay out."""
+    """Protects: hidden files (such as `._a.jpg` of macOS) and folders (of notebooks, of thumbnails), what systems put
+    beside pictures, other files, pipes and linked folders stay out; the folder itself may be hidden."""
     picture = Image.new("RGB", (8, 8))
     names = ["b.PNG", "a/z.jpg", "a/b/c.jpeg", "a.webp"]
-    for name in [*names, "._a.png", "a/.hidden.jpg", "elsewhere/.x.png"]:
+    hidden = ["._a.png", "a/.hidden.jpg", "elsewhere/.x.png", ".thumbnails/b.png", "a/.ipynb_checkpoints/deep/z.jpg"]
+    tmp_path = tmp_path / ".pictures"
+    for name in [*names, *hidden, "__MACOSX/b.png", "a/@eaDir/z.jpg"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         picture.save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
@@ -151,6 +154,17 @@ def test_files_are_sorted_whatever_the_file_system_says(tmp_path):
         assert numbers(folder_of(tmp_path).batch(0)) == expected
 
 
+def test_numbers_in_names_count_as_numbers(tmp_path):
+    """Protects: the order in which people number files and folders, and one order for names that differ in zeros."""
+    names = ["1/10.png", "2/0.png", "2/01.png", "2/1.png", "10/8.png", "10/9.png", "10/10.png", "a.png", "b.png"]
+    for name in reversed(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (1, 1), (names.index(name), 0, 0)).save(tmp_path / name)
+    dataset = datasets.image_folder(tmp_path, size=1, batch_size=9, seed=0)
+    order = np.argsort(batches._random_bits(0, 0, 0, 9), kind="stable")
+    assert as_bytes(dataset.batch(0))[:, 0, 0, 0].tolist() == order.tolist()
+
+
 def test_folders_without_images_are_refused(tmp_path):
     """Protects: one clear line for a wrong path."""
     (tmp_path / "file").write_text("")
@@ -160,8 +174,9 @@ def test_folders_without_images_are_refused(tmp_path):
         ("file", NotADirectoryError, "file: not a folder"),
         ("empty", FileNotFoundError, r"empty: no image in it \(.png"),
     ]:
-        with pytest.raises(error, match=message):
-            folder_of(tmp_path / name)
+        for reading in (folder_of, datasets.check_images):
+            with pytest.raises(error, match=message):
+                reading(tmp_path / name)
 
 
 # Pixels.
@@ -222,17 +237,54 @@ def palette() -> Image.Image:
 @pytest.mark.parametrize(
     ("picture", "name", "options"),
     [
-        (Image.new("RGBA", (4, 4), (200, 100, 50, 0)), "a.png", {}),
-        (palette(), "a.png", {"transparency": bytes(range(256))}),
+        (palette(), "a.png", {}),
         (Image.new("RGB", (4, 4), (200, 100, 50)), "a.webp", {"lossless": True}),
         (Image.new("RGB", (4, 4), (200, 100, 50)), "a.jpg", {"quality": 100, "subsampling": 0}),
         (Image.new("RGB", (4, 4), (200, 100, 50)).convert("CMYK"), "a.jpg", {"quality": 100}),
     ],
 )
 def test_everything_becomes_rgb(tmp_path, picture, name, options):
-    """Protects: transparency is ignored, no colour of a palette or of CMYK is lost, no warning."""
+    """Protects: no colour of a palette or of CMYK is lost, no warning."""
     picture.save(tmp_path / name, **options)
     assert abs(single(tmp_path, size=4).astype(int) - [200, 100, 50]).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("picture", "name", "options"),
+    [
+        (Image.new("RGBA", (4, 4), (200, 100, 50, 51)), "a.png", {}),
+        (Image.new("RGBA", (4, 4), (200, 100, 50, 51)), "a.webp", {"lossless": True}),
+        (palette(), "a.png", {"transparency": bytes([51] * 256)}),
+        (Image.new("LA", (4, 4), (200, 51)), "a.png", {}),
+        (Image.new("RGB", (4, 4), (200, 100, 50)), "a.png", {"transparency": (200, 100, 50)}),
+    ],
+)
+def test_transparent_pixels_show_the_background(tmp_path, picture, name, options):
+    """Protects: colours hidden under transparency, often noise or black, are not trained on; no warning."""
+    picture.save(tmp_path / name, **options)
+    color = {"LA": np.full(3, 200)}.get(picture.mode, np.array([200, 100, 50]))
+    share = 0.0 if picture.mode == "RGB" else 0.2
+    for background in (None, (0, 0, 255)):
+        chosen = {} if background is None else {"background": background}
+        dataset = folder_of(tmp_path, size=4, batch_size=1, **chosen)
+        expected = share * color + (1 - share) * np.array(background or (255, 255, 255))
+        assert abs(as_bytes(dataset.batch(0))[0] - expected).max() <= 2
+
+
+def test_edges_of_transparent_pictures_have_no_fringe(tmp_path):
+    """Protects: the background comes before the resizing, which would mix the hidden colour in."""
+    pixels = np.zeros((32, 32, 4), np.uint8)
+    pixels[:, :15] = 255
+    images.save_png(tmp_path / "a.png", pixels)
+    assert single(tmp_path, size=8).min() == 255
+
+
+@pytest.mark.parametrize("background", [(0, 0, 256), (-1, 0, 0), (0, 0)])
+def test_impossible_backgrounds_are_refused(tmp_path, unchecked, background):
+    """Protects: an error before the training instead of in its first batch."""
+    save_numbered(tmp_path, 4)
+    with pytest.raises(ValueError, match=r"background is .*; three numbers from 0 to 255"):
+        folder_of(tmp_path, background=background)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -304,6 +356,37 @@ def test_damaged_files_of_a_batch_are_reported_together(tmp_path):
     assert str(error.value).count("bad") == 5 and "00.png" not in str(error.value)
 
 
+def test_a_folder_is_checked_before_a_training(tmp_path):
+    """Protects: every kind of damaged file is found at once, and no sound one is refused."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))
+    for name in ("a.png", "b.jpg", "c.webp", "d.jpeg"):
+        picture.save(tmp_path / name)
+    picture.save(tmp_path / "two.jpg", format="MPO", save_all=True, append_images=[picture])
+    for name, rest in [("a.png", b"more"), ("b.jpg", b"\0\0"), ("c.webp", b"more")]:
+        (tmp_path / f"longer_{name}").write_bytes((tmp_path / name).read_bytes() + rest)
+    seen = []
+    assert datasets.check_images(tmp_path, progress=lambda *numbers: seen.append(numbers)) == 8
+    assert seen == [(8, 8)] and datasets.check_images(tmp_path) == 8
+    for name in ("a.png", "b.jpg", "c.webp", "two.jpg"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / f"short_{name}").write_bytes(content[: len(content) // 3])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "page.jpg").write_bytes(b"<html>")
+    (tmp_path / "huge.png").write_bytes(png_header(60_000, 60_000))
+    with pytest.raises(ValueError, match=r"^7 damaged image\(s\): .*empty.png: no PNG.*; and 2 more$") as error:
+        datasets.check_images(tmp_path)
+    assert "\n" not in str(error.value) and "longer" not in str(error.value)
+
+
+def test_the_check_goes_on_in_steps(tmp_path, monkeypatch):
+    """Protects: progress that moves, and no file that is left out between two steps."""
+    monkeypatch.setattr(sources, "_AT_A_TIME", 2)
+    save_numbered(tmp_path, 5)
+    seen = []
+    assert datasets.check_images(tmp_path, progress=lambda *numbers: seen.append(numbers)) == 5
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+
+
 def test_a_file_that_has_gone_is_named(tmp_path):
     """Protects: clear errors where files change under a training."""
     save_numbered(tmp_path, 4)
@@ -325,7 +408,7 @@ def test_random_damage_is_an_image_or_one_line(kind):
             content[places] = rng.integers(0, 256, 3)
             record = batches.Record("name", io.BytesIO(content.tobytes()), np.zeros(0, np.float32))
             try:
-                assert batches._decode_all(threads, [record], 8).shape == (1, 8, 8, 3)
+                assert batches._decode_all(threads, [record], 8, batches.WHITE).shape == (1, 8, 8, 3)
             except ValueError as error:
                 assert "name: " in str(error) and "\n" not in str(error) and len(str(error)) < 300
                 assert "Type-check" not in str(error)

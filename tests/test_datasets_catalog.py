@@ -140,7 +140,7 @@ def test_damaged_records_are_named(tmp_path):
     records = [("0", {"image": content, "label": 0, "file_name": "f.jpg"})]
     with offline_builder("oxford_flowers102", {"train": records}):
         dataset = datasets.oxford_flowers102(size=8, batch_size=1, seed=0, data_dir=tmp_path, download=True)
-    with pytest.raises(ValueError, match=r"1 damaged image\(s\): oxford_flowers102 train record 0: (?i:truncated)"):
+    with pytest.raises(ValueError, match=r"1 damaged image\(s\): oxford_flowers102 train record 0: .*(?i:truncated)"):
         dataset.batch(0)
 
 

@@ -72,6 +72,8 @@ def test_boundary_in_w_plus_keeps_the_shape():
     ("latents", "labels", "message"),
     [
         (np.ones((4, 3)), np.ones(4), "all 4 labels are alike"),
+        (np.ones((4, 3)), np.array([0, 1, 0, 0]), "1 of 4 labels are 1; at least two samples of both kinds"),
+        (np.ones((4, 3)), np.array([1, 1, 0, 1]), "3 of 4 labels are 1; at least two samples of both kinds"),
         (np.ones((4, 3)), np.array([0, 1, 2, 1]), "labels hold 2; they are 0 or 1"),
         (np.ones((4, 3)), np.array([0, 1, 1]), r"labels of shape \(3,\) for latents of shape \(4, 3\)"),
         (np.full((4, 3), np.nan), np.array([0, 1, 0, 1]), "not finite"),

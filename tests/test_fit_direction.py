@@ -1,10 +1,14 @@
 """`jaxedit fit-direction`: latents and labels in, a direction file out."""
 
 import re
+import resource
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from jaxedit import checkpoints, cli
 from jaxedit.directions import files
@@ -116,15 +120,22 @@ def test_conditions(folder: Path):
     [
         (("--space", "w_plus"), "300 labels for 3 latents"),  # each file is one code of 100 rows
         (("--condition", "other.npy"), r"other.npy: a direction of shape \(8,\); latents \(20,\)"),
-        (("--labels", "bytes.txt"), "bytes.txt: not readable as labels"),
+        (("--labels", "bytes.txt"), "bytes.txt: not readable as labels .no text in UTF-8"),
         (("--output", "it.npy"), "directions are written as .safetensors files"),
         (("--sparsity", "1"), "--sparsity is 1.0"),
         (("--labels", "few.txt"), "3 labels for 300 latents"),
-        (("--labels", "words.txt"), "not readable as labels"),
+        (("--labels", "words.txt"), "words.txt, line 2: 'perhaps' is no label; 0 and 1, .* are read"),
+        (("--labels", "alike.txt"), "all 300 labels are alike"),
+        (("--labels", "single.txt"), "1 of 300 labels are 1; at least two samples of both kinds"),
+        (("--fraction", "0.001"), "0.001 of 300 samples is less than one"),
+        (("--fraction", "0.9"), "fraction is 0.9; above 0 to 0.5"),
+        (("--labels", "alike.txt", "--fraction", "0.1"), "highest and the lowest 30 of 300 scores are not apart"),
         (("--labels", "none.txt"), "No such file"),
         (("--latents-space", "w", "--space", "s"), "--checkpoint is needed"),
         (("--latents-space", "w", "--checkpoint", "ckpt"), "there is no way from w to z"),
-        (("--checkpoint", "ckpt", "--space", "w"), "shape \\(20,\\) does not fit space 'w'"),
+        (("--space", "s"), "--space s needs --checkpoint: .* taken to s by --latents-space w"),
+        (("--checkpoint", "ckpt", "--space", "w"), r"part0.npy: .* \(20,\); in w of this generator they are \(24,\)"),
+        (("--checkpoint", "ckpt", "--space", "s"), r"part0.npy: .* \(20,\); in s of this generator they are \(\d+,\)"),
         (("--checkpoint", "ckpt", "--latents-space", "w", "--space", "s"), "in w of this generator they are \\(24,\\)"),
     ],
 )
@@ -139,7 +150,9 @@ def test_mistakes_are_one_line(
     """Protects: what was wrong and what would be right, and no file left behind."""
     monkeypatch.chdir(folder)
     Path("few.txt").write_text("0\n1\n1\n")
-    Path("words.txt").write_text("yes\nno\n")
+    Path("words.txt").write_text("yes\nperhaps\n")
+    Path("alike.txt").write_text("1\n" * 300)
+    Path("single.txt").write_text("0\n" * 299 + "1\n")
     Path("bytes.txt").write_bytes(b"\xff\xfe1")
     np.save("other.npy", np.ones(8, np.float32))
     options = {"--output": "it.safetensors", "--space": "z"}
@@ -154,3 +167,124 @@ def test_a_folder_without_latents(tmp_path: Path, capsys: pytest.CaptureFixture[
     """Protects: the message for an empty folder."""
     assert fit(tmp_path, "--output", tmp_path / "it.safetensors") == 1
     assert "holds no latents" in capsys.readouterr().err
+
+
+# Folders and labels as people have them.
+
+
+def folder_of(path: Path, latents: np.ndarray, name: str) -> Path:
+    """A file for every latent, made in an order that is not theirs."""
+    path.mkdir()
+    for index in np.random.default_rng(0).permutation(len(latents)):
+        np.save(path / name.format(index), latents[index])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        ("labels_in_numeric_order.txt", "{}.npy"),
+        ("names_with_blanks.csv", "my face {:03}.npy"),
+        ("byte_order_mark.csv", "{:03}.npy"),
+    ],
+)
+def test_reported_labels_belong_to_their_latents(cases: Path, tmp_path: Path, labels: str, name: str):
+    """Protects: files numbered without zeros, names with blanks, a byte order mark: the direction is the true one."""
+    latents = np.load(cases / "labels" / "latents_of_120_files.npy")
+    folder, output = folder_of(tmp_path / "latents", latents, name), tmp_path / "it.safetensors"
+    assert fit(folder, "--labels", cases / "labels" / labels, "--output", output) == 0
+    assert files.load_direction(output).vector[3] > 0.5  # -0.05 in the order of the names as texts
+    np.save(tmp_path / "all.npy", latents)
+    whole = tmp_path / "whole.safetensors"
+    assert fit(tmp_path / "all.npy", "--labels", cases / "labels/labels_in_numeric_order.txt", "--output", whole) == 0
+    np.testing.assert_array_equal(files.load_direction(output).vector, files.load_direction(whole).vector)
+
+
+def test_other_files_of_the_folder_are_not_latents(tmp_path: Path):
+    """Protects: hidden files and folders and the labels themselves, whatever their name, are not taken as latents."""
+    latents, labels = samples(60)
+    folder = folder_of(tmp_path / "latents", latents, "{}.npy")
+    for name in ("._3.npy", ".npy", ".ipynb_checkpoints/4.npy", "more.npy/5.npy", "labels.npy"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"something else")
+    np.save(folder / "scores.npy", labels.astype(np.float32))
+    output = tmp_path / "it.safetensors"
+    assert fit(folder, "--labels", folder / "scores.npy", "--space", "z", "--output", output) == 0
+    assert files.load_direction(output).vector @ NORMAL > 0.7
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_codes_under_names(tmp_path: Path, suffix: str):
+    """Protects: a file with a code under each name, in natural order, or with labels by name."""
+    latents, labels = samples(60)
+    codes: dict[str, Any] = {f"face {index}": latents[index] for index in np.random.default_rng(0).permutation(60)}
+    path, output = tmp_path / f"codes{suffix}", tmp_path / "it.safetensors"
+    np.savez(path, **codes) if suffix == ".npz" else safetensors.numpy.save_file(codes, path)
+    (tmp_path / "named.csv").write_text("".join(f"face {i},{label}\n" for i, label in reversed([*enumerate(labels)])))
+    np.savetxt(tmp_path / "ordered.txt", labels)
+    for table in ("named.csv", "ordered.txt"):
+        options = ("--labels", tmp_path / table, "--space", "z", "--output", output, "--existing", "overwrite")
+        assert fit(path, *options) == 0
+        assert files.load_direction(output).vector @ NORMAL > 0.7
+
+
+@pytest.mark.parametrize("save", [np.save, np.savez])
+def test_many_files_do_not_stay_open(tmp_path: Path, save: Callable[..., None]):
+    """Protects: folders of more files than a process may have open."""
+    latents, labels = samples(60)
+    folder = tmp_path / "latents"
+    folder.mkdir()
+    np.savetxt(folder / "labels.txt", labels)
+    for index, latent in enumerate(latents):
+        save(folder / f"{index}{'.npy' if save is np.save else '.npz'}", latent)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, hard))
+    try:
+        assert fit(folder, "--space", "z", "--output", tmp_path / "it.safetensors") == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_nothing_is_fitted_to_numbers_that_are_not_finite(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Protects: the file and the row of NaN, infinity, or a double too large; halves and doubles are read."""
+    latents, _ = samples()
+    output = tmp_path / "it.safetensors"
+    for value in (np.nan, np.inf, 1e300):
+        part = latents[100:200].astype(np.float64)
+        part[7, 3] = value
+        np.save(folder / "data" / "part1.npy", part)
+        assert fit(folder / "data", "--space", "z", "--output", output) == 1
+        assert "part1.npy: row 7 holds values that are not finite" in capsys.readouterr().err
+    np.save(folder / "data" / "part1.npy", latents[100:200].astype(np.float64))
+    np.save(folder / "data" / "part2.npy", latents[200:].astype(np.float16))
+    assert fit(folder / "data", "--space", "z", "--output", output) == 0
+
+
+def test_everything_is_judged_before_it_is_read(folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]):
+    """Protects: a file that claims gigabytes costs nothing; W latents of the generator are no styles."""
+    with (folder / "data" / "part3.npy").open("wb") as file:
+        shape = {"descr": "<f4", "fortran_order": False, "shape": (1 << 24, 512)}
+        np.lib.format.write_array_header_1_0(file, shape)
+        file.truncate(file.tell() + (1 << 35))
+    assert fit(folder / "data", "--space", "z", "--output", folder / "it.safetensors") == 1
+    assert "part3.npy: latents of shape (512,); those before are (20,)" in capsys.readouterr().err
+    np.save(folder / "w.npy", np.ones((300, 24), np.float32))
+    arguments = ("--labels", folder / "data" / "labels.txt", "--checkpoint", checkpoint)
+    assert fit(folder / "w.npy", *arguments, "--space", "s", "--output", folder / "it.safetensors") == 1
+    assert "w.npy: latents of shape (24,); in s of this generator they are" in capsys.readouterr().err
+
+
+def test_directions_are_no_latents(folder: Path, capsys: pytest.CaptureFixture[str]):
+    """Protects: a direction between the latents, or instead of them, is found by what its file says."""
+    made = folder / "data" / "smile.safetensors"
+    assert fit(folder / "data", "--space", "z", "--output", made) == 0
+    for latents, message in [
+        (folder / "data", "smile.safetensors: holds a direction; in a folder of latents"),
+        (made, "smile.safetensors: a direction, not latents"),
+    ]:
+        options = ("--labels", folder / "data" / "labels.txt", "--space", "z", "--output", folder / "it.safetensors")
+        assert fit(latents, *options) == 1
+        assert message in capsys.readouterr().err

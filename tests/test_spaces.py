@@ -127,6 +127,23 @@ def test_z_directions_cannot_edit_w_plus_codes(generator, config):
         spaces.edited_styles(generator, random(config.num_ws, config.w_dim), [(direction("z", config), 1)])
 
 
+@pytest.mark.parametrize("shape", [(19,), (3, 24), (7, 24), (1, 8, 24), ()])
+def test_edits_take_one_latent(generator, unchecked, shape):
+    """Protects: a batch or a W+ code of too few rows, which edits in W spread to all rows without a word."""
+    edits = [(Direction(name="d", space="w", vector=np.ones(24, np.float32)), 1.0)]
+    for latent in (np.ones(shape, np.float32), jnp.ones((1, 24))):
+        with pytest.raises(ValueError, match=r"^[zw] has shape .* is right: .*jax.vmap"):
+            spaces.edited_styles(generator, latent, edits)
+
+
+@pytest.mark.parametrize(("space", "shape"), [("w", (1, 24)), ("w_plus", (1, 24)), ("z", (1,)), ("s", (24,))])
+def test_directions_of_other_shapes_are_refused(config, space, shape):
+    """Protects: a vector that broadcasting would accept."""
+    wrong = Direction(name="smile", space=space, vector=np.ones(shape, np.float32))
+    with pytest.raises(ValueError, match=rf"smile: a vector of shape .*; \(.*\) is right in {space}"):
+        spaces.displacement(wrong, config=config)
+
+
 def test_styles_split_and_join(config):
     flat = jnp.asarray(random(total(config)))
     parts = spaces.split_styles(flat, config=config)

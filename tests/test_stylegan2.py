@@ -340,3 +340,51 @@ def test_conv_clamp_acts_on_every_convolution():
             assert float(jnp.abs(features[name]).max()) == limit
     loose = network().replace(config=dataclasses.replace(TINY, conv_clamp=1e6))  # pyright: ignore
     check(render(loose, code()), render(network(), code()))
+
+
+# Shapes that look alike.
+
+
+ROWS, TOTAL = TINY.num_ws, sum(layer.width for layer in TINY.style_layers)
+
+
+@pytest.mark.parametrize("shape", [(4, 32), (ROWS - 1, 32), (1, 32), (2, ROWS, 32), (1, ROWS, 32), (16,), ()])
+def test_styles_takes_one_latent(unchecked: None, shape: tuple[int, ...]):
+    """Protects: a batch of W, or a W+ of too few rows, which gave the styles of a wrong W+ without a word."""
+    with pytest.raises(ValueError) as caught:
+        jax.eval_shape(network().styles, jax.ShapeDtypeStruct(shape, jnp.float32))
+    message = f"w has shape {shape}; (32,) for W or ({ROWS}, 32) for W+ is right: "
+    assert str(caught.value).startswith(message) and "jax.vmap(generator.styles)(ws)" in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(32,), (4, 16), (1, 16), ()])
+def test_map_takes_one_latent(unchecked: None, shape: tuple[int, ...]):
+    """Protects: Flax's error of several lines, and a batch normalised as one sample."""
+    with pytest.raises(ValueError) as caught:
+        jax.eval_shape(network().map, jax.ShapeDtypeStruct(shape, jnp.float32))
+    assert str(caught.value).startswith(f"z has shape {shape}; (16,) is right: ") and "jax.vmap" in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(32,), (ROWS, 32), (TOTAL,)])
+def test_synthesize_takes_styles(unchecked: None, shape: tuple[int, ...]):
+    """Protects: `synthesize(map(z))`, the first mistake of everybody: the line has the call that is right."""
+    with pytest.raises(ValueError) as caught:
+        jax.eval_shape(network().synthesize, jax.ShapeDtypeStruct(shape, jnp.float32))
+    assert "takes styles, not one array" in str(caught.value)
+    assert "use generator.synthesize(generator.styles(w)), and spaces.split_styles for" in str(caught.value)
+
+
+def test_synthesize_takes_all_styles_of_the_right_width(unchecked: None):
+    """Protects: one line for too few vectors, for one of another width, and for a batch."""
+    right = [jax.ShapeDtypeStruct((layer.width,), jnp.float32) for layer in TINY.style_layers]
+    batch = [jax.ShapeDtypeStruct((2, *style.shape), jnp.float32) for style in right]
+    assert jax.eval_shape(network().synthesize, right).shape == (32, 32, 3)
+    for wrong, message in [
+        (right[:-1], "10 style vectors; this generator has 11"),
+        ([*right, right[0]], "12 style vectors"),
+        ([*right[:2], right[9], *right[3:]], r"the style of b8.conv0 has shape \(16,\); \(32,\) is right"),
+        (batch, r"the style of b4.conv1 has shape \(2, 32\); \(32,\) is right: .*jax.vmap"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            jax.eval_shape(network().synthesize, wrong)
+    jax.eval_shape(jax.vmap(network().synthesize), batch)

@@ -8,7 +8,7 @@ from jaxedit.datasets.catalog import (
     celeb_a_hq_split,
     oxford_flowers102,
 )
-from jaxedit.datasets.sources import avatars, image_folder
+from jaxedit.datasets.sources import avatars, check_images, image_folder
 
 __all__ = [
     "CELEB_A_ATTRIBUTES",
@@ -18,6 +18,7 @@ __all__ = [
     "celeb_a",
     "celeb_a_hq",
     "celeb_a_hq_split",
+    "check_images",
     "image_folder",
     "oxford_flowers102",
 ]

@@ -6,9 +6,9 @@ import dataclasses
 import functools
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float32, UInt8
@@ -17,6 +17,8 @@ from PIL import Image, ImageOps
 from jaxedit.images import open_picture
 from jaxedit.messages import printable, reason
 
+Color = tuple[int, int, int]
+WHITE = (255, 255, 255)
 _NAMED = 5  # damaged images that an error names
 _ORDER, _MIRROR = 0, 1  # independent streams of random bits
 
@@ -104,6 +106,7 @@ def shuffled(
     batch_size: int,
     seed: int,
     mirror: bool,
+    background: Color = WHITE,
 ) -> Dataset:
     """Makes a dataset of images that are stored somewhere.
 
@@ -119,18 +122,19 @@ def shuffled(
         batch_size: As of `Dataset`.
         seed: 32 bits; with the step it determines a batch.
         mirror: Mirror half of the images, left to right.
+        background: As of `decode`.
 
     Returns:
         The dataset.
     """
     check_seed(seed)
-    threads = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+    threads = decoding_threads()
 
     def make(step: int) -> Batch:
         epoch, position = divmod(step, count // batch_size)
         rows = _order(seed, epoch, count)[position * batch_size :][:batch_size]
         records = [read(int(row)) for row in rows]
-        images = _decode_all(threads, records, size)
+        images = _decode_all(threads, records, size, background)
         if mirror:
             chosen = _random_bits(seed, step, _MIRROR, batch_size) >> 63 == 1
             images[chosen] = images[chosen, :, ::-1]
@@ -150,36 +154,62 @@ def _random_bits(seed: int, number: int, stream: int, count: int) -> np.ndarray:
     return np.random.Philox(key=np.array([seed, number], np.uint64), counter=[0, 0, 0, stream]).random_raw(count)
 
 
-def _decode_all(threads: ThreadPoolExecutor, records: list[Record], size: int) -> np.ndarray:
-    """`[records, size, size, 3]` uint8; all damaged images are reported together."""
-    decoded = list(threads.map(lambda record: _decoded_or_error(record, size), records))
-    errors = [result for result in decoded if isinstance(result, Exception)]
+def decoding_threads() -> ThreadPoolExecutor:
+    """Threads that read pictures."""
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+
+
+def refuse_damaged(errors: Sequence[Exception]) -> None:
+    """Reports all damaged images together.
+
+    Args:
+        errors: One for each.
+
+    Raises:
+        ValueError: There are any; one line, with the first few.
+    """
     if errors:
         lines = "; ".join(printable(error) for error in errors[:_NAMED])
         more = f"; and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
         raise ValueError(f"{len(errors)} damaged image(s): {lines}{more}") from errors[0]
-    return np.stack([result for result in decoded if not isinstance(result, Exception)])
 
 
-def _decoded_or_error(record: Record, size: int) -> np.ndarray | Exception:
+def result_or_error(read: Callable[[], Any], name: str) -> Any:
+    """What `read` returns, or the error that it raises, with the file's name in its text."""
     try:
-        return decode(record.file, size=size, name=record.name)
+        return read()
     except OSError as error:
-        return ValueError(f"{record.name}: {reason(error)}")
+        return ValueError(f"{name}: {reason(error)}")
     except ValueError as error:
         return error
 
 
-def decode(file: str | io.BytesIO, *, size: int, name: str = "") -> UInt8[np.ndarray, "size size 3"]:
+def _decode_all(threads: ThreadPoolExecutor, records: list[Record], size: int, background: Color) -> np.ndarray:
+    """`[records, size, size, 3]` uint8."""
+
+    def decoded(record: Record) -> np.ndarray | Exception:
+        options = {"size": size, "background": background, "name": record.name}
+        return result_or_error(functools.partial(decode, record.file, **options), record.name)
+
+    results = list(threads.map(decoded, records))
+    refuse_damaged([result for result in results if isinstance(result, Exception)])
+    return np.stack(results)
+
+
+def decode(
+    file: str | io.BytesIO, *, size: int, background: Color = WHITE, name: str = ""
+) -> UInt8[np.ndarray, "size size 3"]:
     """Decodes the largest square in the middle of an image, resized to `size`.
 
-    EXIF orientation is obeyed; transparency and colour profiles are ignored; of an animation the first frame is taken.
+    EXIF orientation is obeyed; colour profiles are ignored; of an animation the first frame is taken. Transparent
+    pixels show the background, before anything is resized: what colour they hide says nothing about the picture.
     Resized by Pillow's LANCZOS, a windowed sinc that is as wide as the reduction needs, so nothing aliases; an image
     that has the right size keeps its bytes.
 
     Args:
         file: A path, or the content of a PNG, JPEG or WebP file.
         size: Height and width of the result.
+        background: Red, green and blue, 0 to 255.
         name: As in `images.open_picture`.
 
     Returns:
@@ -193,13 +223,15 @@ def decode(file: str | io.BytesIO, *, size: int, name: str = "") -> UInt8[np.nda
     ImageOps.exif_transpose(picture, in_place=True)
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = _rgb(picture.crop((left, top, left + side, top + side)))
+    square = _rgb(picture.crop((left, top, left + side, top + side)), background)
     return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
+def _rgb(picture: Image.Image, background: Color) -> Image.Image:
     if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode == "P":  # straight to RGB, Pillow warns about transparent palettes
-        picture = picture.convert("RGBA")
-    return picture.convert("RGB")
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    below = Image.new("RGBA", picture.size, background)
+    return Image.alpha_composite(below, picture).convert("RGB")

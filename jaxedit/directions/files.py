@@ -13,12 +13,13 @@ from safetensors import safe_open
 
 from jaxedit.arrays import Arrays, Reader, damage_named, read_arrays
 from jaxedit.atomic import write_verified
+from jaxedit.directions.tables import MAX_NUMBERS, choose_direction, count_directions, split_row
+from jaxedit.generators.shapes import latent_shapes
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.messages import listing, natural_order, printable
 from jaxedit.spaces import Direction, Space
 
 _METADATA_KEY = "jaxedit_direction"
-MAX_NUMBERS = 1 << 22  # of a direction whose generator is not known; S at 1024 px has 9088
 
 
 def save_direction(path: str | os.PathLike, direction: Direction) -> None:
@@ -57,9 +58,11 @@ def load_direction(
 
     Shapes: `(512,)`, `(1, 512)` (W unless `space` says Z), `(18, 512)`, `(1, 18, 512)` (W+), flat S `(9088,)`,
     `(1, 9088)`, and per-layer S as 26 arrays in one file, in order or under their layer names. No file is unpickled.
+    Of a file of several directions `FILE:ROW` is one, from 0: GANSpace's components (with `unit` the standard deviation
+    along each), the eigenvectors of SeFa in rosinality's `factor.pt`, and the rows of any single array.
 
     Args:
-        path: The file.
+        path: The file, or `FILE:ROW`.
         generator: The generator to edit; with it the direction is checked to fit. S needs it.
         space: The space of a vector that could belong to several ("z" or "w"); checked in the other cases.
         any_generator: As in `check_direction`.
@@ -72,19 +75,32 @@ def load_direction(
         FileNotFoundError: No such file.
         ValueError: Not an array file, or a direction that is zero or does not fit; one line that says what would.
     """
-    path = Path(path)
-    own = read_own(path)
-    if own is not None:
-        if space is not None and space != own.space:
-            raise ValueError(f"{path}: this direction is in space {own.space!r}, not {space!r}")
-        if generator is not None:
-            check_direction(own, generator, any_generator=any_generator, where=str(path))
-    direction = own or direction_from_arrays(
-        read(path), name=path.stem, generator=generator, space=space, where=str(path)
-    )
+    path, row = split_row(Path(path))
+    direction = read_own(path)
+    if direction is None:
+        direction = _from_others(read(path), path, row, generator, space)
+    elif row is not None:
+        raise ValueError(f"{path}: holds one direction; leave out :{row}")
+    elif space is not None and space != direction.space:
+        raise ValueError(f"{path}: this direction is in space {direction.space!r}, not {space!r}")
+    elif generator is not None:
+        check_direction(direction, generator, any_generator=any_generator, where=str(path))
     if not np.any(direction.vector):
         raise ValueError(f"{path}: all values are zero; such a direction changes nothing")
     return direction
+
+
+def _from_others(
+    arrays: Arrays, path: Path, row: int | None, generator: StyleGAN2Generator | None, space: Space | None
+) -> Direction:
+    options: Any = {"generator": generator, "space": space}
+    if row is not None:
+        vector, unit = choose_direction(arrays, row, where=str(path))
+        one = direction_from_arrays({"": vector}, name=f"{path.stem}_{row}", where=f"{path}:{row}", **options)
+        return dataclasses.replace(one, unit=unit)
+    if count := count_directions(arrays):
+        raise ValueError(f"{path}: holds {count} directions; choose one, {path.name}:0 to {path.name}:{count - 1}")
+    return direction_from_arrays(arrays, name=path.stem, where=str(path), **options)
 
 
 def direction_from_arrays(
@@ -250,13 +266,7 @@ def _fitting_spaces(shape: tuple[int, ...], config: StyleGAN2Config | None) -> l
     if config is None:
         by_axes: dict[int, list[Space]] = {1: ["w", "z", "s"], 2: ["w_plus"]}
         return by_axes.get(len(shape), [])
-    shapes: dict[Space, tuple[int, ...]] = {
-        "w": (config.w_dim,),
-        "z": (config.z_dim,),
-        "w_plus": (config.num_ws, config.w_dim),
-        "s": (sum(layer.width for layer in config.style_layers),),
-    }
-    return [space for space, fitting in shapes.items() if fitting == shape]
+    return [space for space, fitting in latent_shapes(config).items() if fitting == shape]
 
 
 def _what_fits(config: StyleGAN2Config | None) -> str:

@@ -140,8 +140,11 @@ def _checked(latents: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
         )
     if wrong := sorted(set(np.unique(labels).tolist()) - {0, 1}):
         raise ValueError(f"labels hold {wrong[0]}; they are 0 or 1")
-    if len(np.unique(labels)) < 2:
+    positive = int(np.sum(labels == 1))
+    if positive in (0, len(labels)):
         raise ValueError(f"all {len(labels)} labels are alike; samples of both kinds are needed")
+    if positive in (1, len(labels) - 1):
+        raise ValueError(f"{positive} of {len(labels)} labels are 1; at least two samples of both kinds are needed")
     if not np.isfinite(latents).all():
         raise ValueError("latents hold numbers that are not finite")
     return latents, labels.astype(np.int64)

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxedit.generators.config import check_config
+from jaxedit.generators.shapes import check_styles, check_w, check_z
 from jaxedit.nn import Dense, StyleConv, ToRGB, leaky_relu, normalize_second_moment, upsample2d
 
 Params = dict[str, Any]
@@ -231,8 +232,9 @@ def map_latent(
         `[w_dim]` float32, or w_plus `[num_ws, w_dim]` when `truncation_cutoff` is given.
 
     Raises:
-        ValueError: A conditional network got no label, or an unconditional one got one.
+        ValueError: Not one z, or a conditional network got no label, or an unconditional one got one.
     """
+    check_z(z, config)
     if (c is None) == bool(config.c_dim):
         raise ValueError(
             f"this network has {config.c_dim} classes, so a label c is {'needed' if config.c_dim else 'not accepted'}"
@@ -252,12 +254,17 @@ def styles(
 
     Args:
         params: As made by `init`.
-        w: `[w_dim]` for all layers, or w_plus `[num_ws, w_dim]`, float32.
+        w: `[w_dim]` for all layers, or w_plus `[num_ws, w_dim]`, float32. As many rows of W are taken for one w_plus:
+            only `jax.vmap` makes a batch of them.
         config: The architecture.
 
     Returns:
         One `[width]` float32 vector per row of `config.style_layers`: affine outputs, for ToRGB before its gain.
+
+    Raises:
+        ValueError: Neither one w nor one w_plus, such as a batch.
     """
+    check_w(w, config)
     return _apply_synthesis(params, w, config=config, method="styles")
 
 
@@ -359,7 +366,11 @@ def synthesize(
         The image `[resolution, resolution, image_channels]`, float32, about [-1, 1], not clipped. With features also a
         dict from layer name to its output: activations `[r, r, channels]` for "b64.conv1", the skip image so far for
         "b64.torgb".
+
+    Raises:
+        ValueError: Not one style vector of the right width for every layer, such as a w, or a batch.
     """
+    check_styles(styles, config)
     state = initial_state(params, config=config, compute_dtype=compute_dtype)
     features = {}
     for index, layer in enumerate(config.style_layers):

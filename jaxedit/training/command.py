@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from jaxedit import checkpoints
 from jaxedit.generators.stylegan2 import StyleGAN2Config
@@ -31,7 +32,7 @@ def train_stylegan2(command: TrainStyleGAN2) -> None:
     initial = checkpoints.load(command.init) if command.init else None
     config = gan_config(command, initial.config if initial else None)
     schedule = _schedule(command)
-    options = {"size": command.resolution, "batch_size": command.batch_size, "seed": command.seed}
+    options: Any = {"size": command.resolution, "batch_size": command.batch_size, "seed": command.seed}
     if command.data == "avatars":
         dataset = datasets.avatars(**options)
     else:
