@@ -2,11 +2,11 @@
 
 import dataclasses
 import math
-import zlib
 from typing import Any
 
 import numpy as np
 
+from weights_convert.archive import check
 from weights_convert.errors import ConversionError, described
 
 MAX_DIMENSIONS = 16
@@ -30,11 +30,9 @@ class Storage:
             have = "nothing" if self.data is None else f"{len(self.data)} bytes"
             need = self.length * self.dtype.itemsize
             raise ConversionError(f"storage {self.name} should have {need} bytes, the file has {have} for it")
-        if self.crc is not None and zlib.crc32(self.data) != self.crc:
-            raise ConversionError(
-                f"storage {self.name} does not have the checksum the archive says: the file is damaged"
-            )
-        self.crc = None
+        if self.crc is not None:
+            check(self.data, self.crc, f"storage {self.name}")
+            self.crc = None
         return np.frombuffer(self.data, self.dtype)
 
 
