@@ -1,18 +1,43 @@
 """The one exception a user of this package sees for a bad file."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+
+MAX_MESSAGE = 2000  # characters, without the name of the file
+
 
 class ConversionError(ValueError):
     """A file that cannot be read or converted; the message is one line and says what was wrong and where."""
 
-    def __init__(self, message: str):
-        super().__init__(printable(message))
+    def __init__(self, message: str, limit: int = MAX_MESSAGE):
+        super().__init__(printable(message, limit))
 
 
-def printable(text: str, limit: int = 2000) -> str:
-    """Text from a file made safe to print: one line, no control characters, at most `limit` characters."""
-    if len(text) > limit:
-        text = text[:limit] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+@contextlib.contextmanager
+def naming(what: str | os.PathLike[str]) -> Iterator[None]:
+    """Puts the name of the file, or what in it is being read, before the message of any error about its content.
+
+    Whatever else goes wrong while reading is an error about the content too, except what the system says of the file.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        name = printable(os.fspath(what), 4 * MAX_MESSAGE)
+        message = f"malformed content ({type(error).__name__})"
+        if isinstance(error, ConversionError):
+            message = str(error)
+        elif isinstance(error, MemoryError):
+            message = "not enough memory to read it"
+        raise ConversionError(f"{name}: {message}", 8 * MAX_MESSAGE) from error
+
+
+def printable(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Text from a file made safe to print: one line, no control characters, at most about `limit` characters."""
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
+    return escaped if len(escaped) <= limit else escaped[:limit] + "..."
 
 
 def described(value: object) -> str:
