@@ -6,9 +6,7 @@
 Names are imported on first use, so that the command line can be interrupted from its first moment.
 """
 
-import importlib
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing's, without importing typing
 if TYPE_CHECKING:
     from weights_convert.conversion import convert
     from weights_convert.errors import ConversionError
@@ -27,5 +25,7 @@ _ATTRIBUTES = {
 def __getattr__(name: str) -> object:
     if name not in _ATTRIBUTES:
         raise AttributeError(f"module 'weights_convert' has no attribute {name!r}")
+    import importlib
+
     globals()[name] = value = getattr(importlib.import_module(_ATTRIBUTES[name]), name)
     return value

@@ -11,18 +11,22 @@ Damage is found by checksums in .pt files of PyTorch 1.6 and newer (zip archives
 checksums: compare the SHA-256 that is printed with the publisher's.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
 
-from weights_convert.errors import printable
 from weights_convert.interrupts import Interrupts
 
+TYPE_CHECKING = False  # as typing's, without importing typing
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 INTERRUPTS = Interrupts()
+if __name__ == "__main__":
+    INTERRUPTS.install()  # before anything that takes time is imported
 MAX_LINE = 5000
 
 
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _report(lines)
 
 
-def _run(options: "argparse.Namespace") -> list[str]:
+def _run(options: argparse.Namespace) -> list[str]:
     if options.info:
         from weights_convert.info import info
 
@@ -50,13 +54,12 @@ def _run(options: "argparse.Namespace") -> list[str]:
     from weights_convert import conversion
 
     prepared = conversion.prepare(options.source, options.destination, network=options.network)
-    with INTERRUPTS.deferred(prepared.remove):
-        return prepared.write()
+    return INTERRUPTS.deferred(prepared.write, prepared.remove)
 
 
 def _report(lines: list[str]) -> int:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    text = "\n".join(printable(line, MAX_LINE) for line in lines)
+    text = "\n".join(map(_line, lines))
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
         return 0
@@ -68,11 +71,17 @@ def _report(lines: list[str]) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {printable(message, MAX_LINE)}", file=sys.stderr)
+    print(f"error: {_line(message)}", file=sys.stderr)
     return 1
 
 
-def _parse(arguments: Sequence[str] | None) -> "argparse.Namespace":
+def _line(text: str) -> str:
+    from weights_convert.errors import printable
+
+    return printable(text, MAX_LINE)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     import argparse
 
     class Parser(argparse.ArgumentParser):
@@ -97,5 +106,4 @@ def _parse(arguments: Sequence[str] | None) -> "argparse.Namespace":
 
 
 if __name__ == "__main__":
-    INTERRUPTS.install()
     sys.exit(main())

@@ -80,8 +80,9 @@ def read(found: dict[str, Found], name: str) -> Network:
     """The configuration and tensors of one of the networks."""
     network = found[name]
     generators = [one for one in found.values() if one.role == "generator"]
-    average = network.average if name == "G_ema" or generators == [network] else None
-    content = network.content if average is None else {**network.content, "latent_avg": average}
+    content = network.content
+    if type(content) is dict and network.average is not None and (name == "G_ema" or generators == [network]):
+        content = {**content, "latent_avg": network.average}
     return FORMATS[network.format].network(name, network.role, content)
 
 

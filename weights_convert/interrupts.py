@@ -1,10 +1,17 @@
-"""Ending a program by a signal: with one line, without a traceback, and with nothing half-written."""
+"""Ending a program by a signal: with one line, without a traceback, and with nothing half-written.
 
-import contextlib
+The first thing that the program imports, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
 import os
 import signal
-from collections.abc import Callable, Iterator
-from types import FrameType
+
+TYPE_CHECKING = False  # as typing's, without importing typing
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 ENDING = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "terminated: the terminal is gone"}
 
@@ -14,7 +21,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
-        self.waits, self.received = False, 0
+        self.defers, self.received = False, 0
 
     def install(self) -> None:
         """From now on the process ends at once; signals that its parent has it ignore (`nohup`) stay ignored."""
@@ -22,16 +29,17 @@ class Interrupts:
         self.numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
         self._set(self._handle)
 
-    @contextlib.contextmanager
-    def deferred(self, undo: Callable[[], None]) -> Iterator[None]:
-        """A signal that comes inside ends the process after the block, and after `undo` if all went well there.
+    def deferred(self, step: Callable[[], Any], undo: Callable[[], None]) -> Any:
+        """The result of a step during which a signal has to wait.
 
-        A second one raises SystemExit at once. Signals that come after the block are too late, and ignored.
+        It ends the process after the step, and after `undo` if the step succeeded. A second one raises SystemExit in
+        the step. Signals that come after the step are too late, and ignored.
         """
-        self.waits, done = True, False
+        self.defers, done = True, False
         try:
-            yield
+            result = step()
             done = True
+            return result
         finally:
             self._set(signal.SIG_IGN)
             if self.received:
@@ -39,12 +47,12 @@ class Interrupts:
                     undo()
                 self._end(self.received)
 
-    def _set(self, handler: signal.Handlers | Callable[[int, FrameType | None], None]) -> None:
+    def _set(self, handler: Any) -> None:
         for number in self.numbers:
             signal.signal(number, handler)
 
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        if not self.waits:
+    def _handle(self, number: int, _: Any) -> None:
+        if not self.defers:
             self._end(number)
         if self.received:
             self._set(signal.SIG_IGN)
@@ -52,6 +60,7 @@ class Interrupts:
         self.received = number
 
     def _end(self, number: int) -> None:
-        with contextlib.suppress(OSError):
+        try:
             os.write(2, f"error: {ENDING[signal.Signals(number).name]}\n".encode())
-        os._exit(128 + number)
+        finally:
+            os._exit(128 + number)
