@@ -35,6 +35,16 @@ def fixtures() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases() -> Path:
+    """Files that people reported at peer tools: `$JAXEDIT_CASES` or `../shared/cases` beside the checkout."""
+    root = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("JAXEDIT_CASES", root.parent / "shared" / "cases"))
+    if not folder.is_dir():
+        pytest.skip(f"no cases at {folder}; JAXEDIT_CASES names another place")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def config() -> StyleGAN2Config:
     """A tiny architecture whose latent spaces all have different widths."""
     return StyleGAN2Config(resolution=32, z_dim=20, w_dim=24, channel_base=512, channel_max=32, mapping_layers=2)

@@ -11,10 +11,11 @@ import numpy as np
 
 from weights_convert import contents, files, known, standins
 from weights_convert.contents import Found
-from weights_convert.errors import ConversionError, listing, naming
+from weights_convert.errors import ConversionError, listing, naming, printable
 from weights_convert.fill import fill
 from weights_convert.names import Row, discriminator_rows, generator_rows
 from weights_convert.options import Network, Role
+from weights_convert.unpickle import Record
 
 LICENCE = (
     "Converted weights keep the licence of the file they come from. NVIDIA's StyleGAN2 weights, in any format, are"
@@ -127,8 +128,9 @@ def unknown(container: str, content: Any) -> str:
     """What a file without a network of a known format holds, and what would be right."""
     what = known.description(content)
     if what is None:
+        kind = content.kind if type(content) is Record else type(content).__name__
         names = f" of {listing(list(map(str, content)))}" if type(content) is dict else ""
-        what = f"a {container} file that holds a {type(content).__name__}{names}"
+        what = f"a {container} file that holds a {printable(kind, 200)}{names}"
     return f"no StyleGAN2 network of a known format: this is {what}; {known.READ}"
 
 

@@ -39,6 +39,8 @@ def fill(network: Network, rows: Iterable[Row], shapes: Mapping[str, tuple[int, 
                 wrong.append(f"{name} {tensor.shape}, expected {expected}")
             elif tensor.dtype not in FLOATS:
                 wrong.append(f"{name} is {tensor.dtype}")
+            elif tensor.size > tensor.storage.length:
+                wrong.append(f"{name} repeats its numbers")
     problems = [
         f"{len(group)} {what} ({listing(group)})"
         for what, group in (

@@ -7,10 +7,8 @@ from typing import Any
 from weights_convert.unpickle import Record
 from weights_convert.values import TENSORS, named_tensors
 
-READ = (
-    "what is read: pickles of NVIDIA's StyleGAN2 (TensorFlow or PyTorch), .pt files of rosinality's stylegan2-pytorch"
-)
-MAX_NAMES = 20_000
+READ = "NVIDIA's StyleGAN2 pickles, of TensorFlow or PyTorch, and .pt files of rosinality's stylegan2-pytorch are read"
+MAX_NAMES, MAX_VALUES = 2000, 100_000
 SAVE_NETWORK = "it does not say how the network was built; save the network itself: pickle.dump(dict(G_ema=G), file)"
 
 # What is in the name of one of the tensors -> what the file is. The first that fits counts.
@@ -41,7 +39,7 @@ def description(content: Any) -> str | None:
         return "the progressive GAN before StyleGAN"
     if items and all(type(item) in TENSORS for item in items):
         return "tensors without names, perhaps latents or a direction, which `jaxedit edit` reads as they are"
-    names = [name for name, _ in islice(named_tensors(content), MAX_NAMES)]
+    names = [name for name, _ in islice(named_tensors(content, MAX_VALUES), MAX_NAMES)]
     for pattern, what in NAMES.items():
         if any(re.search(rf"(^|\.){pattern}", name) for name in names):
             return what

@@ -41,7 +41,8 @@ def parts(state: dict[Any, Any]) -> list[Part]:
 def _part(items: dict[str, Any], prefix: str, role: Role) -> Part:
     own = {name.removeprefix(prefix): value for name, value in items.items() if name.startswith(prefix)}
     others = [name for name in items if not name.startswith(prefix) and name != "latent_avg"]
-    beside = {".".join(name.split(".")[: max(prefix.count("."), 1)]) for name in others}
+    depth = max(prefix.count("."), 1)
+    beside = {".".join(name.split(".", depth)[:depth]) for name in others}
     return Part(prefix.removesuffix("."), role, own, tuple(sorted(beside)))
 
 

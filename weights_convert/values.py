@@ -1,6 +1,7 @@
 """Any readable file as nested Python containers of numpy arrays."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -110,11 +111,13 @@ def as_tensor(value: Any) -> Tensor:
     return tensor
 
 
-def named_tensors(value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of a value once, with the path to it, without reading any."""
+def named_tensors(value: Any, limit: int | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a value once, with the path to it, without reading any; those among the first `limit` values."""
     seen: set[int] = set()
     waiting = [("", value)]
-    while waiting:
+    for _ in itertools.count() if limit is None else range(limit):
+        if not waiting:
+            break
         name, value = waiting.pop()
         if type(value) in TENSORS:
             yield name or "the whole file", as_tensor(value)
