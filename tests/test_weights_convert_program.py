@@ -149,6 +149,19 @@ def test_whatever_goes_wrong_is_an_error_about_the_file(
         assert str(error.value).startswith(f"{source}: ") and type(error.value.__cause__) is type(fault)
 
 
+def test_errors_of_reading_name_the_source(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects: what the system reports without a name, a failing disk or too little memory, names the file."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("mmap.mmap", fail)
+    for call in (read_tensors, lambda path: convert(path, tmp_path / "G")):
+        with pytest.raises(OSError) as error:
+            call(source)
+        assert (error.value.errno, error.value.filename) == (errno.EIO, str(source))
+
+
 def test_messages_are_bounded_and_keep_both_ends(tmp_path: Path) -> None:
     """Protects: neither a long message nor a long path pushes the other out of the line."""
     folder = tmp_path

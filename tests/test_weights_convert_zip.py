@@ -74,7 +74,7 @@ def header(change: Callable[[bytearray, int], None]) -> Callable[[], bytes]:
 
     def make() -> bytes:
         archive = bytearray(small())
-        change(archive, place(archive, "archive/data/0") - 30 - len("archive/data/0"))
+        change(archive, place(bytes(archive), "archive/data/0") - 30 - len("archive/data/0"))
         return bytes(archive)
 
     return make

@@ -1,4 +1,4 @@
-"""Opening a checkpoint, looking at it, and converting one of its networks."""
+"""Converting one network of a checkpoint: reading it, then writing it."""
 
 import dataclasses
 import functools
@@ -64,7 +64,7 @@ class Prepared:
 
     def remove(self) -> None:
         """Undoes `write`."""
-        shutil.rmtree(self.destination)
+        shutil.rmtree(self.destination, ignore_errors=True)
 
 
 def convert(
@@ -104,7 +104,7 @@ def prepare(source: str | os.PathLike[str], destination: str | os.PathLike[str],
         digest = files.sha256(source)
     from jaxedit import __version__
 
-    notes = _remarks(name, found) + notes
+    notes = _remarks(name, found[name]) + notes
     metadata = {
         "source": Path(source).name,
         "sha256": digest,
@@ -134,15 +134,13 @@ def unknown(container: str, content: Any) -> str:
     return f"no StyleGAN2 network of a known format: this is {what}; {known.READ}"
 
 
-def _remarks(name: str, found: dict[str, Found]) -> list[str]:
+def _remarks(name: str, chosen: Found) -> list[str]:
     """What the user should know of the choice."""
     remarks = []
-    if name not in ("G_ema", "G", "D") and len(found) > 1:
-        remarks.append(f"note: converted is {name}, the file's only {found[name].role}")
     if name == "G":
         remarks.append("note: G is the last state of the training, not the average of the last ones")
-    if found[name].beside:
-        remarks.append(f"note: left out, beside the {found[name].role}: {listing(list(found[name].beside))}")
+    if chosen.beside:
+        remarks.append(f"note: left out, beside the {chosen.role}: {listing(list(chosen.beside))}")
     return remarks
 
 

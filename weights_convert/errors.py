@@ -22,8 +22,10 @@ def naming(what: str | os.PathLike[str]) -> Iterator[None]:
     """
     try:
         yield
-    except OSError:
-        raise
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(what)) from error
     except Exception as error:
         name = printable(os.fspath(what), 4 * MAX_MESSAGE)
         message = f"malformed content ({type(error).__name__})"

@@ -1,7 +1,8 @@
 """Opening a file: which container it is, and the object inside, without executing anything.
 
 Three containers: the zip archive of `torch.save`, the older stream of `torch.save`, and a plain pickle (NVIDIA's, whose
-PyTorch tensors are themselves pickled as nested streams of the second kind). The content decides, never the name.
+PyTorch tensors are themselves pickled as nested streams of the second kind). The content decides, never the name. Only
+archives have checksums, which are compared; in streams and pickles, damage that leaves them readable is not noticed.
 """
 
 import hashlib
