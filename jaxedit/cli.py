@@ -28,8 +28,6 @@ from jaxedit.options import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from jaxedit.arrays import Arrays
 
 _TRACEBACK = "JAXEDIT_TRACEBACK"
@@ -119,23 +117,16 @@ def read_arrays(path: Path) -> Arrays:
         FileNotFoundError: No such file.
         ValueError: Another kind of file, or a damaged one.
     """
-    if path.suffix in (".pt", ".pth"):
-        # The only import of this package by jaxedit.
-        from weights_convert import read_tensors
-
-        return _named_arrays(read_tensors(path), path)
     from jaxedit import arrays
 
-    return arrays.read_arrays(path)
-
-
-def _named_arrays(saved: object, path: Path) -> dict[str, np.ndarray]:
+    if path.suffix not in (".pt", ".pth"):
+        return arrays.read_arrays(path)
     import numpy as np
 
-    if isinstance(saved, np.ndarray):
-        saved = {"": saved}
-    elif isinstance(saved, list | tuple):
-        saved = dict(enumerate(saved))
-    if not isinstance(saved, dict) or not all(isinstance(value, np.ndarray) for value in saved.values()):
-        raise ValueError(f"{path}: holds other things than a tensor, or a list or dict of tensors")
-    return {str(key): value for key, value in saved.items()}
+    from weights_convert import stored_tensors  # the only import of this package by jaxedit
+
+    found = {}
+    for name, tensor in stored_tensors(path).items():
+        dtype = np.dtype(np.float32 if tensor.dtype == "bfloat16" else tensor.dtype)
+        found[name] = arrays.StoredArray(tensor.shape, dtype, tensor.numpy)
+    return found

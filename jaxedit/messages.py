@@ -14,18 +14,17 @@ def printable(text: object, limit: int = 300) -> str:
 
     Args:
         text: Anything; its `str` is taken.
-        limit: Characters to keep; longer texts end in "...".
+        limit: Characters to keep, about; longer texts end in "...".
 
     Returns:
-        The text without line breaks, runs of blanks and control characters; the latter are written as escapes.
+        The text with escapes in place of line breaks and control characters.
     """
-    line = " ".join(str(text).split())
-    if len(line) > limit:
-        line = line[:limit] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    line = str(text)[: limit + 1]
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return escaped if len(escaped) <= limit else escaped[:limit] + "..."
 
 
-def listing(names: Sequence[object], limit: int = 5) -> str:
+def listing(names: Sequence[object], limit: int = 8) -> str:
     """The first few names, comma-separated, and how many more there are."""
     shown = ", ".join(printable(name, 120) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
@@ -33,13 +32,13 @@ def listing(names: Sequence[object], limit: int = 5) -> str:
 
 def reason(error: BaseException) -> str:
     """What an exception says, as part of a line: its text, or its kind if it has none."""
-    text = getattr(error, "strerror", None) or str(error)
-    return printable(text) if str(text).strip() else type(error).__name__
+    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    return printable(text) if text else type(error).__name__
 
 
 def say(kind: str, text: str) -> None:
     """Tells the user of a command something in one line on stderr, after what kind of thing it is."""
-    print(f"{kind}: {printable(text, _LONGEST)}", file=sys.stderr)
+    print(f"{kind}: {printable(' '.join(text.split()), _LONGEST)}", file=sys.stderr)
 
 
 def warn(text: str) -> None:

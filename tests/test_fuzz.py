@@ -21,7 +21,7 @@ from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 from jaxedit.networks.embedding import EmbeddingConfig
 from weights_convert import read_tensors
-from weights_convert.__main__ import info
+from weights_convert.info import info
 
 CALLS = 100_000
 SECONDS, MEMORY = 5.0, 1 << 30  # of one call, and of all

@@ -12,7 +12,7 @@ import official_pickles as pickles
 import pytest
 from official_pickles import Tensor
 
-from weights_convert import ConversionError, read_tensors
+from weights_convert import ConversionError, read_tensors, stored_tensors
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -169,6 +169,94 @@ def test_byte_strings_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(read_tensors(write(tmp_path / "x.pkl", content.replace(b"%", b"h\x00" * 4)))) == 5
     with pytest.raises(ConversionError, match="byte strings"):
         read_tensors(write(tmp_path / "y.pkl", content.replace(b"%", b"h\x00" * 5)))
+
+
+def expanded(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+    return Tensor(array, strides=strides, shape=shape)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "stream"])
+def test_expanded_tensors(tmp_path: Path, legacy: bool) -> None:
+    """Protects: what PyTorch's `expand` saves, a W direction repeated to W+ say, is read; bfloat16 too."""
+    row = np.arange(4, dtype=np.float32)
+    halves = (row.view(np.uint32) >> 16).astype(np.uint16)
+    content = [expanded(row, (3, 4), (0, 1)), expanded(halves, (2, 1, 4), (0, 7, 1))]
+    read = read_tensors(pickles.torch_save(tmp_path / "x.pt", content, legacy=legacy))
+    np.testing.assert_array_equal(read[0], np.tile(row, (3, 1)))
+    np.testing.assert_array_equal(read[1], np.tile(row, (2, 1, 1)))
+
+
+def test_tensors_stay_within_the_file(tmp_path: Path) -> None:
+    """Protects: memory. Numbers are repeated to at most 1 GiB, and no window reads any of them more than once."""
+    row = np.arange(7, dtype=np.float32)
+    content = {
+        "repeated": expanded(row, (1 << 40, 7), (0, 1)),
+        "just too large": expanded(row, ((1 << 28) // 4 + 1, 4), (0, 1)),
+        "bfloat16": expanded(row.astype(np.uint16), ((1 << 28) // 4 + 1, 4), (0, 1)),
+        "overlapping": expanded(row, (4, 4), (1, 1)),
+        "overlapping and repeated": expanded(row, (2, 4, 4), (0, 1, 1)),
+    }
+    stored = stored_tensors(pickles.torch_save(tmp_path / "x.pt", content))
+    for name in content:
+        with pytest.raises(ConversionError, match="does not fit" if "overlapping" in name else "1 GiB"):
+            stored[name].numpy()
+
+
+STORED = {
+    "tensor": (lambda t: t, [""]),
+    "list": (lambda t: [t, t], ["0", "1"]),
+    "tuple": (lambda t: (t,), ["0"]),
+    "dict": (lambda t: {"a": t, 7: t}, ["a", "7"]),
+    "nothing": (lambda t: [], []),
+}
+
+
+@pytest.mark.parametrize("case", STORED)
+@pytest.mark.parametrize("legacy", [False, True, None], ids=["zip", "stream", "pickle"])
+def test_stored_tensors(tmp_path: Path, case: str, legacy: bool | None) -> None:
+    """Protects: names, shapes and types are known before any number is read, and the numbers come when asked for."""
+    make, names = STORED[case]
+    array = np.arange(6, dtype=np.float16).reshape(2, 3)
+    path = tmp_path / "x.pt"
+    if legacy is None:
+        path.write_bytes(pickle.dumps(make(array), protocol=4))
+    else:
+        pickles.torch_save(path, make(Tensor(array)), legacy=legacy)
+    stored = stored_tensors(path)
+    assert list(stored) == names
+    for tensor in stored.values():
+        assert tensor.shape == (2, 3) and tensor.dtype == "float16"
+        np.testing.assert_array_equal(tensor.numpy(), array)
+
+
+OTHERS = [5, None, "text", {"a": 1.0}, [[1.0]], {"a": {"b": np.zeros(2)}}, [[np.zeros(2)]], {1, 2}]
+
+
+@pytest.mark.parametrize("content", OTHERS, ids=repr)
+def test_stored_tensors_refuses_other_content(tmp_path: Path, content: object) -> None:
+    """Protects: nothing that is no tensor is left out in silence."""
+    path = write(tmp_path / "x.pkl", pickle.dumps(content, protocol=4))
+    with pytest.raises(ConversionError) as error:
+        stored_tensors(path)
+    assert str(error.value) == f"{path}: holds other things than a tensor, or a list or dict of tensors"
+
+
+def test_stored_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Protects: the keys 1 and "1" are not one tensor."""
+    path = write(tmp_path / "x.pkl", pickle.dumps({1: np.zeros(2), "1": np.ones(2)}, protocol=4))
+    with pytest.raises(ConversionError, match="two tensors of one name"):
+        stored_tensors(path)
+
+
+def test_damage_is_found_when_the_numbers_are_read(tmp_path: Path) -> None:
+    """Protects: the error of `numpy()`, which comes later, names the file too."""
+    path = pickles.torch_save(tmp_path / "x.pt", {"a": Tensor(np.ones(4, np.float32)), "b": Tensor(np.zeros(4))})
+    write(path, path.read_bytes().replace(np.ones(4, np.float32).tobytes(), np.ones(4, np.int32).tobytes()))
+    stored = stored_tensors(path)
+    assert stored["a"].shape == (4,) and not stored["b"].numpy().any()
+    with pytest.raises(ConversionError) as error:
+        stored["a"].numpy()
+    assert str(error.value).startswith(f"{path}: storage 0 does not have the checksum")
 
 
 def test_extension_registry_is_not_consulted(tmp_path: Path) -> None:

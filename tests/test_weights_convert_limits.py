@@ -1,5 +1,8 @@
 """Files that attack memory or time, read in a process of its own under the operating system's limits."""
 
+import copy
+import io
+import pickle
 import struct
 import subprocess
 import sys
@@ -84,6 +87,23 @@ def large_zip(count: int, record_at: int = 0) -> bytes:
     return content[:-22] + record + locator + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, 46, 30, 0)
 
 
+def one_member_for_many_storages() -> bytes:
+    """The directory says of 20,000 storages that they are the same 4 MiB, whose checksum has to be computed."""
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n"
+    rest = text("cpu") + b"J\x00\x00\x10\x00tQK\x00K\x01\x85K\x01\x85\x89NtR"
+    names = [str(i) for i in range(20_000)]
+    content = b"\x80\x02](" + b"".join(tensor + text(name) + rest for name in names) + b"e."
+    file = io.BytesIO(rewritten(pickles.zip_bytes({}), {"archive/data.pkl": content, "archive/data/0": bytes(1 << 22)}))
+    with zipfile.ZipFile(file, "a") as archive:
+        first = archive.getinfo("archive/data/0")
+        for name in names[1:]:
+            member = copy.copy(first)
+            member.filename = f"archive/data/{name}"
+            archive.filelist.append(member)
+        archive.comment = b"written anew"
+    return file.getvalue()
+
+
 ATTACKS: dict[str, Callable[[], bytes]] = {
     "memo index": lambda: b"\x80\x02Nr\xff\xff\xff\xff.",
     "byte string of 2^62": lambda: b"\x80\x04\x8e" + struct.pack("<Q", 1 << 62) + b".",
@@ -113,6 +133,9 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "compressed archive": lambda: rewritten(
         pickles.zip_bytes({}), {"archive/data.pkl": bytes(1 << 28)}, zipfile.ZIP_DEFLATED
     ),
+    "one member for many storages": one_member_for_many_storages,
+    "a million nested tuples": lambda: b"\x80\x02N" + b"\x85" * 1_000_000 + b".",
+    "long names of a state dict": lambda: pickle.dumps({f"{'a.' * 2040}{i}": None for i in range(20_000)}, protocol=4),
     "a directory of many members": lambda: zip_directory(300_000),
     "a directory of many members in the record for large archives": lambda: large_zip(300_000),
     "a record for large archives elsewhere": lambda: large_zip(10, record_at=-1),

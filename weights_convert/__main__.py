@@ -2,23 +2,32 @@
 
 python -m weights_convert ffhq.pkl ckpt/ffhq
 python -m weights_convert ffhq.pkl --info
+
+Read are NVIDIA's pickles (TensorFlow, and PyTorch of stylegan2-ada-pytorch and stylegan3) and the .pt files of
+rosinality's stylegan2-pytorch; also one network alone, under any key, with a wrapper's prefix, or as the decoder of pSp
+or e4e.
+
+Damage is found by checksums in .pt files of PyTorch 1.6 and newer (zip archives). Pickles and older .pt files have no
+checksums: compare the SHA-256 that is printed with the publisher's.
 """
 
-import argparse
+from __future__ import annotations
+
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from pathlib import Path
-from typing import NoReturn
 
-from weights_convert import conversion, files
-from weights_convert.errors import ConversionError, printable
-from weights_convert.tensors import Tensor
-from weights_convert.values import named_tensors
+from weights_convert.interrupts import Interrupts
 
-SHOWN_TENSORS = 40
+TYPE_CHECKING = False  # as typing's, without importing typing
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+INTERRUPTS = Interrupts()
+if __name__ == "__main__":
+    INTERRUPTS.install()  # before anything that takes time is imported
+MAX_LINE = 5000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,87 +37,72 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         return _fail(f"{error}; see --help")
     try:
-        if options.info:
-            lines = info(options.source)
-        else:
-            lines = conversion.convert(options.source, options.destination, network=options.network)
-        print("\n".join(lines))
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        lines = _run(options)
     except OSError as error:
         place = error.filename if error.filename is not None else options.source
         return _fail(f"{os.fspath(place)}: {error.strerror}" if error.strerror else str(error))
     except ValueError as error:
         return _fail(str(error))
+    return _report(lines)
+
+
+def _run(options: argparse.Namespace) -> list[str]:
+    if options.info:
+        from weights_convert.info import info
+
+        return info(options.source)
+    from weights_convert import conversion
+
+    prepared = conversion.prepare(options.source, options.destination, network=options.network)
+    return INTERRUPTS.deferred(prepared.write, prepared.remove)
+
+
+def _report(lines: list[str]) -> int:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = "\n".join(map(_line, lines))
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+        return 0
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in its buffer
+        if isinstance(error, BrokenPipeError):  # the reader of a pipe, such as `head`, has seen enough
+            return 1
+        return _fail(f"standard output: {error.strerror}")
 
 
 def _fail(message: str) -> int:
-    print(f"error: {printable(message, 5000)}", file=sys.stderr)
+    print(f"error: {_line(message)}", file=sys.stderr)
     return 1
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+def _line(text: str) -> str:
+    from weights_convert.errors import printable
+
+    return printable(text, MAX_LINE)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m weights_convert", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "source", help="NVIDIA TensorFlow or PyTorch .pkl, or rosinality .pt; recognised by its content"
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise ValueError(message)
+
+    parser = Parser(
+        prog="python -m weights_convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("source", help="the file; its content is recognised, not its name")
     parser.add_argument("destination", nargs="?", help="directory to write; must not exist")
     parser.add_argument(
-        "--network", choices=("G_ema", "G", "D"), default="G_ema", help="G_ema (default) is the one to use"
+        "--network",
+        metavar="NAME",
+        help="G_ema (the default, and the one to use), G, D, or what else --info calls it",
     )
     parser.add_argument("--info", action="store_true", help="show what is inside and convert nothing")
     options = parser.parse_args(arguments)
     if options.info == (options.destination is not None):
         parser.error("give either a destination or --info")
     return options
-
-
-def info(path: str) -> list[str]:
-    """What is inside a file, as lines to print; nothing is converted and JAX is not imported.
-
-    Raises:
-        ConversionError: the file is damaged or unsafe; the message names it.
-        OSError: the file cannot be opened.
-    """
-    with conversion.naming(path):
-        container, content = files.read(path)
-        found = conversion.recognise(content)
-        if found is None:
-            tensors = dict(named_tensors(content))
-            return [f"{path}: {container} file, no StyleGAN2 checkpoint", *_summary(tensors), *_listing(tensors)]
-        checkpoint = conversion.Checkpoint(Path(path), *found)
-    lines = [f"{path}: {checkpoint.format}, sha256 {files.sha256(path)}"]
-    for name in checkpoint.sources:
-        try:
-            with conversion.naming(f"{name}: cannot be converted"):
-                network = checkpoint.network(name)
-        except ConversionError as error:
-            lines.append(str(error))
-            continue
-        config = ", ".join(f"{key}={value}" for key, value in sorted(network.config.items()))
-        lines += [f"{name}: {network.role}", f"  {config}", *_summary(network.tensors)]
-    return [*lines, conversion.LICENCE]
-
-
-def _summary(tensors: dict[str, Tensor]) -> list[str]:
-    kinds = Counter(tensor.dtype for tensor in tensors.values())
-    count = sum(tensor.size for tensor in tensors.values())
-    return [f"  {len(tensors)} tensors, {count:,} numbers ({', '.join(f'{n} {kind}' for kind, n in kinds.items())})"]
-
-
-def _listing(tensors: dict[str, Tensor]) -> Iterator[str]:
-    for name, tensor in islice(tensors.items(), SHOWN_TENSORS):
-        yield f"  {printable(name, 200)} {printable(str(tensor.shape), 200)} {tensor.dtype}"
-    if len(tensors) > SHOWN_TENSORS:
-        yield f"  and {len(tensors) - SHOWN_TENSORS} more"
 
 
 if __name__ == "__main__":

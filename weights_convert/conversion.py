@@ -1,87 +1,82 @@
-"""Opening a checkpoint, looking at it, and converting one of its networks."""
+"""Converting one network of a checkpoint: reading it, then writing it."""
 
-import contextlib
 import dataclasses
 import functools
-import math
 import os
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from weights_convert import files, nvidia_tensorflow, nvidia_torch, rosinality
-from weights_convert.errors import ConversionError, listing
+from weights_convert import contents, files, known, standins
+from weights_convert.contents import Found
+from weights_convert.errors import ConversionError, listing, naming, printable
 from weights_convert.fill import fill
-from weights_convert.names import discriminator_rows, generator_rows
-from weights_convert.options import Network
+from weights_convert.names import Row, discriminator_rows, generator_rows
+from weights_convert.options import Network, Role
+from weights_convert.unpickle import Record
 
-FORMATS = {
-    "NVIDIA TensorFlow pickle": nvidia_tensorflow,
-    "NVIDIA PyTorch pickle": nvidia_torch,
-    "rosinality PyTorch checkpoint": rosinality,
-}
 LICENCE = (
     "Converted weights keep the licence of the file they come from. NVIDIA's StyleGAN2 weights, in any format, are"
     " under the NVIDIA Source Code License: non-commercial use only."
 )
-NetworkName = Literal["G_ema", "G", "D"]
-AVERAGE_SAMPLES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """An opened file: its format, and the networks in it that have not been looked at yet."""
+class Prepared:
+    """A network that has been read and fits, before anything is written.
 
-    path: Path
-    format: str
-    sources: dict[str, Any]
-
-    def network(self, name: str) -> Network:
-        """One network of the file: its configuration and tensors."""
-        if name not in self.sources:
-            raise ConversionError(f"the file has no network {name}, it has {', '.join(self.sources)}")
-        return FORMATS[self.format].network(name, self.sources[name])
-
-
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Finds out the format of a file from its content.
-
-    Raises:
-        ConversionError: the file is no StyleGAN2 checkpoint of a known format, or unsafe or damaged.
-        OSError: the file cannot be opened.
+    Attributes:
+        destination: The directory to write.
+        role: "generator" or "discriminator".
+        config: `StyleGAN2Config` or `DiscriminatorConfig`.
+        arrays: Leaf of the parameter tree -> array.
+        metadata: About the source.
+        lines: What was read, to print.
     """
-    container, content = files.read(path)
-    found = recognise(content)
-    if found is None:
-        what = (
-            f"a {type(content).__name__}"
-            if type(content) is not dict
-            else f"a dict of {listing(list(map(str, content)))}"
-        )
-        raise ConversionError(f"no StyleGAN2 checkpoint of a known format: a {container} file that holds {what}")
-    return Checkpoint(Path(path), *found)
 
+    destination: Path
+    role: Role
+    config: Any
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+    lines: list[str]
 
-def recognise(content: Any) -> tuple[str, dict[str, Any]] | None:
-    """The format of a file's content and its networks by name; None when it is no StyleGAN2 checkpoint."""
-    for name, module in FORMATS.items():
-        sources = module.find(content)
-        if sources is not None:
-            return name, sources
-    return None
+    def write(self) -> list[str]:
+        """Writes the directory, whole or not at all; what was read and written as lines to print.
+
+        Raises:
+            OSError: it cannot be written; it is the destination that the error names.
+        """
+        from jaxedit import checkpoints
+
+        params = _nest(self.arrays)
+        try:
+            checkpoints.save(
+                self.destination, network=self.role, params=params, config=self.config, metadata=self.metadata
+            )
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, error.strerror, os.fspath(self.destination)) from error
+        return [*self.lines, LICENCE, f"wrote {self.destination}"]
+
+    def remove(self) -> None:
+        """Undoes `write`."""
+        shutil.rmtree(self.destination, ignore_errors=True)
 
 
 def convert(
-    source: str | os.PathLike[str], destination: str | os.PathLike[str], *, network: NetworkName = "G_ema"
+    source: str | os.PathLike[str], destination: str | os.PathLike[str], *, network: str | None = None
 ) -> list[str]:
     """Converts one network of an official checkpoint into a directory that `jaxedit.load` reads.
 
     Args:
         source: A NVIDIA TensorFlow or PyTorch `.pkl`, or a rosinality `.pt`; recognised by content.
         destination: The directory to write; it must not exist. It appears whole or not at all.
-        network: "G_ema" (the generator to use), "G" (the last training state) or "D".
+        network: "G_ema" (the generator to use), "G" (the last training state), "D", or what else the file calls it;
+            None for G_ema, or the one generator there is.
 
     Returns:
         What was read and written, as lines to print.
@@ -91,47 +86,62 @@ def convert(
         FileExistsError: the destination exists.
         OSError: the source cannot be read or the destination not written.
     """
+    return prepare(source, destination, network=network).write()
+
+
+def prepare(source: str | os.PathLike[str], destination: str | os.PathLike[str], *, network: str | None) -> Prepared:
+    """`convert` up to the point where something is written; arguments and errors as there."""
     if os.path.lexists(destination):
         raise FileExistsError(f"{os.fspath(destination)} exists already")
     with naming(source):
-        checkpoint = open_checkpoint(source)
-        found = checkpoint.network(network)
-        config, arrays, notes = _build(found)
+        container, content = files.read(source)
+        found = contents.networks(content)
+        if not found:
+            raise ConversionError(unknown(container, content))
+        name = contents.choose(found, network)
+        chosen = contents.read(found, name)
+        config, arrays, notes = _build(chosen)
         digest = files.sha256(source)
-    from jaxedit import __version__, checkpoints
+    from jaxedit import __version__
 
+    notes = _remarks(name, found[name]) + notes
     metadata = {
-        "source": checkpoint.path.name,
+        "source": Path(source).name,
         "sha256": digest,
-        "format": checkpoint.format,
-        "network": network,
+        "format": found[name].format,
+        "network": name,
         "licence": LICENCE,
         "jaxedit_version": __version__,
         "notes": notes,
     }
-    checkpoints.save(Path(destination), network=found.role, params=_nest(arrays), config=config, metadata=metadata)
     count = sum(array.size for array in arrays.values())
     size = f"{config.resolution}x{config.resolution}"
-    return [
-        f"{checkpoint.path}: {checkpoint.format}, sha256 {digest}",
-        f"{network}: {found.role} {size}, {len(found.tensors)} tensors, {count:,} parameters",
+    lines = [
+        f"{os.fspath(source)}: {found[name].format}, sha256 {digest}",
+        f"{name}: {chosen.role} {size}, {len(chosen.tensors)} tensors, {count:,} parameters",
         *notes,
-        LICENCE,
-        f"wrote {os.fspath(destination)}",
     ]
+    return Prepared(Path(destination), chosen.role, config, arrays, metadata, lines)
 
 
-@contextlib.contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Puts the name of the file before the message of any error about its content."""
-    try:
-        yield
-    except ConversionError as error:
-        raise ConversionError(f"{os.fspath(path)}: {error}") from error
-    except (IndexError, RecursionError, OverflowError) as error:
-        raise ConversionError(f"{os.fspath(path)}: malformed content ({type(error).__name__})") from error
-    except MemoryError as error:
-        raise ConversionError(f"{os.fspath(path)}: not enough memory to read it") from error
+def unknown(container: str, content: Any) -> str:
+    """What a file without a network of a known format holds, and what would be right."""
+    what = known.description(content)
+    if what is None:
+        kind = content.kind if type(content) is Record else type(content).__name__
+        names = f" of {listing(list(map(str, content)))}" if type(content) is dict else ""
+        what = f"a {container} file that holds a {printable(kind, 200)}{names}"
+    return f"no StyleGAN2 network of a known format: this is {what}; {known.READ}"
+
+
+def _remarks(name: str, chosen: Found) -> list[str]:
+    """What the user should know of the choice."""
+    remarks = []
+    if name == "G":
+        remarks.append("note: G is the last state of the training, not the average of the last ones")
+    if chosen.beside:
+        remarks.append(f"note: left out, beside the {chosen.role}: {listing(list(chosen.beside))}")
+    return remarks
 
 
 def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
@@ -148,25 +158,26 @@ def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
         rows = list(discriminator_rows(config))
     target = _flatten(checkpoints.abstract_params(network.role, config))
     shapes = {leaf: tuple(value.shape) for leaf, value in target.items()}
-    if network.format != "rosinality" or network.role != "generator" or "latent_avg" in network.tensors:
-        return config, fill(network, rows, shapes), []
-    average = shapes.pop("mapping/w_avg")
-    arrays = fill(network, [row for row in rows if row.leaf != "mapping/w_avg"], shapes)
-    arrays["mapping/w_avg"] = _average_w(arrays, config).reshape(average)
-    note = f"note: the file has no latent_avg; the mean of {AVERAGE_SAMPLES} mapped samples (seed 0) takes its place"
-    return config, arrays, [note]
+    noise, average = _missing(network, rows)
+    absent = {row.leaf for row in noise + average}
+    with np.errstate(all="ignore"):
+        present = [row for row in rows if row.leaf not in absent]
+        arrays = fill(network, present, {leaf: shape for leaf, shape in shapes.items() if leaf not in absent})
+        arrays |= standins.noise_maps({row.leaf: shapes[row.leaf] for row in noise})
+        arrays |= {row.leaf: standins.average_w(arrays, config) for row in average}
+    if infinite := [leaf for leaf, array in arrays.items() if not np.isfinite(array).all()]:
+        raise ConversionError(f"the {network.role} has numbers that are not finite, in {listing(infinite)}")
+    notes = [standins.NOISE] * bool(noise) + [standins.AVERAGE] * bool(average)
+    return config, arrays, notes
 
 
-def _average_w(arrays: dict[str, np.ndarray], config: Any) -> np.ndarray:
-    """The mean of w over seeded samples, which is what rosinality's own scripts use when generating."""
-    x = np.random.RandomState(0).randn(AVERAGE_SAMPLES, config.z_dim).astype(np.float32)
-    x /= np.sqrt(np.mean(np.square(x), axis=1, keepdims=True) + 1e-8)
-    gain = config.mapping_lr_multiplier
-    for i in range(config.mapping_layers):
-        kernel, bias = arrays[f"mapping/fc{i}/kernel"], arrays[f"mapping/fc{i}/bias"]
-        x = x @ (kernel * np.float32(gain / math.sqrt(kernel.shape[0]))) + bias * np.float32(gain)
-        x = np.where(x > 0, x, np.float32(0.2) * x) * np.float32(math.sqrt(2))
-    return x.mean(axis=0)
+def _missing(network: Network, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows of noise maps and of the average w that rosinality's checkpoints may lack, each all or none."""
+    if network.format != "rosinality":
+        return [], []
+    groups = ([row for row in rows if row.layout == "noise"], [row for row in rows if row.leaf == "mapping/w_avg"])
+    noise, average = ([] if any(row.rosinality in network.tensors for row in group) else group for group in groups)
+    return noise, average
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

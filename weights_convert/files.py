@@ -1,7 +1,8 @@
 """Opening a file: which container it is, and the object inside, without executing anything.
 
 Three containers: the zip archive of `torch.save`, the older stream of `torch.save`, and a plain pickle (NVIDIA's, whose
-PyTorch tensors are themselves pickled as nested streams of the second kind). The content decides, never the name.
+PyTorch tensors are themselves pickled as nested streams of the second kind). The content decides, never the name. Only
+archives have checksums, which are compared; in streams and pickles, damage that leaves them readable is not noticed.
 """
 
 import hashlib
@@ -18,6 +19,12 @@ from weights_convert.torch_files import MAGIC, STORAGES, read_stream, read_zip
 from weights_convert.unpickle import Allowed, Budget, Record, load, plain_key, record
 
 _PICKLE_START = re.compile(rb"[\x80(c\])}]")
+_OTHERS = {
+    b"version https://": "is a pointer of Git LFS, which stands for the file; `git lfs pull` fetches it",
+    b"<": "is a web page, so perhaps a download that failed",
+    b"\x89HDF": "is a file of HDF5",
+    b"\x93NUMPY": "is an array of NumPy",
+}
 
 
 def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
@@ -35,10 +42,11 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
     if data[:4] == b"PK\x03\x04":
         return "torch-zip", read_zip(data, _allowed(budget), budget)
     if not _PICKLE_START.match(data):
-        start = bytes(data[:8])
-        raise ConversionError(
-            f"not a checkpoint in a known format (neither a pickle nor a zip archive): it starts with {start!r}"
+        start = bytes(data[:16])
+        what = next(
+            (what for magic, what in _OTHERS.items() if start.lstrip().startswith(magic)), f"starts with {start!r}"
         )
+        raise ConversionError(f"not a checkpoint in a known format (neither a pickle nor a zip archive): it {what}")
     first, position = load(data, 0, _allowed(budget), budget)
     if type(first) is int and first == MAGIC:
         return "torch-stream", read_stream(data, position, _allowed(budget), budget)
@@ -141,6 +149,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any] | None] = {
     ("_codecs", "encode"): _encode,
     ("argparse", "Namespace"): record("argparse.Namespace"),
     ("dnnlib.tflib.network", "Network"): record("dnnlib.tflib.network.Network"),
+    ("tfutil", "Network"): record("tfutil.Network"),
     ("numpy", "ndarray"): None,
     ("numpy", "dtype"): NumpyDtype,
     ("torch", "Size"): _size,

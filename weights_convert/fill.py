@@ -39,6 +39,8 @@ def fill(network: Network, rows: Iterable[Row], shapes: Mapping[str, tuple[int, 
                 wrong.append(f"{name} {tensor.shape}, expected {expected}")
             elif tensor.dtype not in FLOATS:
                 wrong.append(f"{name} is {tensor.dtype}")
+            elif tensor.size > tensor.storage.length:
+                wrong.append(f"{name} repeats its numbers")
     problems = [
         f"{len(group)} {what} ({listing(group)})"
         for what, group in (
@@ -81,7 +83,7 @@ def _relayout(tensor: Tensor, row: Row, network: Network) -> np.ndarray:
 def _constants(network: Network) -> set[str]:
     """Names of tensors that hold no weights, after checking the resampling kernels among them."""
     key = network.role, network.format
-    found = {name for name in IGNORED.get(key, ()) if name in network.tensors}
+    found = {name for name in network.tensors if re.fullmatch(IGNORED.get(key, ""), name)}
     taps = np.array([1, 3, 3, 1]) / 8
     for pattern, total in FIR_SUMS.get(key, {}).items():
         for name, tensor in network.tensors.items():

@@ -73,7 +73,7 @@ FIR_SUMS: dict[tuple[str, Format], dict[str, int]] = {
     ("discriminator", "ada"): {r"b\d+\.((fromrgb|conv\d?|skip)\.)?resample_filter": 1},
     ("discriminator", "rosinality"): {r"convs\.\d+\.(conv2|skip)\.0\.kernel": 1},
 }
-IGNORED: dict[tuple[str, Format], tuple[str, ...]] = {("generator", "tensorflow"): ("lod",)}
+IGNORED: dict[tuple[str, Format], str] = {("generator", "tensorflow"): r"lod|epochs(_\d+)?"}
 
 
 def generator_rows(config: "StyleGAN2Config") -> Iterator[Row]:

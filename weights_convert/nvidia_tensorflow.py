@@ -3,40 +3,48 @@
 from typing import Any
 
 from weights_convert.errors import ConversionError, described
-from weights_convert.options import Network, Options, add_tensor, channels, resolution
+from weights_convert.options import Network, Options, Role, add_tensor, channels, resolution
 from weights_convert.tensors import Tensor
 from weights_convert.unpickle import Record
 
 CLASS = "dnnlib.tflib.network.Network"
 FIR = [1, 3, 3, 1]
 MAX_COMPONENTS = 16
+SIZES = ("resolution_h", "resolution_w")
 
-# Build functions of networks that are not StyleGAN2's skip generator and residual discriminator.
-OTHER_FUNCTIONS = ("G_style", "G_synthesis_stylegan_revised", "G_paper", "D_paper", "D_basic", "D_stylegan")
+# Build functions of other networks than StyleGAN2's skip generator and residual discriminator.
+OTHER_FUNCTIONS = {
+    "G_style": "StyleGAN1",
+    "D_basic": "StyleGAN1",
+    "G_synthesis_stylegan_revised": "StyleGAN2 config A to D",
+    "D_stylegan": "StyleGAN2 config A to D",
+    "G_paper": "the progressive GAN before StyleGAN",
+    "D_paper": "the progressive GAN before StyleGAN",
+}
 
 
-def find(checkpoint: Any) -> dict[str, Any] | None:
-    """The networks by name, not yet looked at; None when this is another format."""
-    items = checkpoint if type(checkpoint) is tuple else ()
-    if len(items) != 3 or not all(type(item) is Record and item.kind == CLASS for item in items):
+def role(value: Any) -> Role | None:
+    """What a value of the file is; None when it is no network. That it is StyleGAN2's is found out by `network`."""
+    if type(value) is not Record or value.kind != CLASS:
         return None
-    return dict(zip(("G", "D", "G_ema"), items, strict=True))
+    function = value.state.get("build_func_name")
+    is_generator = function.startswith("G") if type(function) is str else value.state.get("components")
+    return "generator" if is_generator else "discriminator"
 
 
-def network(name: str, source: Record) -> Network:
+def network(name: str, role: Role, source: Record) -> Network:
     """Reads one network. Its source code, which the official loader executes, is left alone."""
     tensors: dict[str, Tensor] = {}
     _collect(tensors, "", source, [])
     options = Options(name, source.state.get("static_kwargs"))
-    is_generator = name != "D"
     for variable in tensors:
         if "_lod" in variable:
             raise ConversionError(
                 f"{name}: {variable} belongs to a progressive network; supported are StyleGAN2 config E, F and ADA"
             )
-    config = _generator(options, tensors) if is_generator else _discriminator(options, tensors, source)
+    config = _generator(options, tensors) if role == "generator" else _discriminator(options, tensors, source)
     options.finish()
-    return Network("generator" if is_generator else "discriminator", "tensorflow", config, tensors)
+    return Network(role, "tensorflow", config, tensors)
 
 
 def _collect(tensors: dict[str, Tensor], prefix: str, source: Any, seen: list[Any]) -> None:
@@ -50,9 +58,9 @@ def _collect(tensors: dict[str, Tensor], prefix: str, source: Any, seen: list[An
     seen.append(source)
     state = source.state
     function, components, variables = state.get("build_func_name"), state.get("components"), state.get("variables")
-    if function in OTHER_FUNCTIONS:
+    if type(function) is str and function in OTHER_FUNCTIONS:
         raise ConversionError(
-            f"a network built by {function} is not supported; supported are StyleGAN2 config E, F and ADA"
+            f"a network built by {function}, {OTHER_FUNCTIONS[function]}; supported are StyleGAN2 config E, F and ADA"
         )
     if type(components) is not dict or type(variables) is not list:
         version = described(state.get("version"))
@@ -66,21 +74,37 @@ def _collect(tensors: dict[str, Tensor], prefix: str, source: Any, seen: list[An
 
 
 def _shared(options: Options) -> dict[str, Any]:
-    """Options that both networks have, with the defaults of the official build functions."""
+    """Options that both networks have, with the defaults of the official build functions and of their forks."""
     options.require("nonlinearity", "lrelu")
     options.require("resample_kernel", FIR)
-    options.require("dtype", "float32")
+    options.require("dtype", "float32", "float16")  # computed in; the variables have a type of their own
     options.require("fmap_decay", 1)
-    options.require("fmap_min", 1)
-    options.ignore("num_fp16_res", "structure", "conditioning")
-    return dict(
-        resolution=resolution(options, "resolution", 1024),
+    options.require("use_attention", False)
+    options.ignore("num_fp16_res", "structure", "conditioning", "impl", "verbose")
+    config: dict[str, Any] = dict(
+        resolution=_resolution(options),
         c_dim=options.integer("label_size", 0, 0),
         channel_base=2 * options.integer("fmap_base", 16384, 1, 1 << 19),
         channel_max=options.integer("fmap_max", 512),
         image_channels=options.integer("num_channels", 3, 1, 64),
         conv_clamp=options.number("conv_clamp", None),
     )
+    options.integer("fmap_min", 1, 0, channels(config, config["resolution"]))
+    return config
+
+
+def _resolution(options: Options) -> int:
+    """The resolution, which some forks say as height and width, or as a number of doublings, in addition or alone."""
+    sizes = {name: options.integer(name, 1024, 4, 4096) for name in SIZES if options.get(name, -1) != -1}
+    if options.get("res_log2") is not None:
+        sizes["res_log2"] = 4 << options.integer("res_log2", 8, 1, 10)
+    size = resolution(options, "resolution", max(sizes.values(), default=1024))
+    for name, value in sizes.items():
+        if value != size:
+            raise ConversionError(
+                f"{options.where}: {name} means {value} pixels, resolution is {size}; only square images are supported"
+            )
+    return size
 
 
 def _generator(options: Options, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -121,6 +145,7 @@ def _discriminator(options: Options, tensors: dict[str, Tensor], source: Record)
     options.require("score_max", 1)
     options.require("use_spectral_norm", False)
     options.require("adaptive_dropout", 0)
+    options.require("avg_pooling", False)
     options.ignore("augment_strength", "pagan_num", "pagan_fade", "freeze_layers")
     if config["c_dim"] and "LabelEmbed/weight" not in tensors:
         raise ConversionError("a conditional discriminator of the original StyleGAN2 is not supported; ADA's form is")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from weights_convert.errors import ConversionError, printable
-from weights_convert.options import Network, Options, add_tensor, channels, plain, resolution
+from weights_convert.options import Network, Options, Role, add_tensor, channels, plain, resolution
 from weights_convert.tensors import Tensor
 from weights_convert.unpickle import Record
 
@@ -22,16 +22,19 @@ GENERATOR_ARGUMENTS = (
 DISCRIMINATOR_ARGUMENTS = ("c_dim", "img_resolution", "img_channels")
 
 
-def find(checkpoint: Any) -> dict[str, Any] | None:
-    """The networks by name, not yet looked at; None when this is another format."""
-    items = checkpoint if type(checkpoint) is dict else {}
-    found = {name: items[name] for name in ("G", "D", "G_ema") if type(items.get(name)) is Record}
-    return found or None
+def role(value: Any) -> Role | None:
+    """What a value of the file is; None when it is no network. That it is StyleGAN2's is found out by `network`."""
+    modules = value.state.get("_modules") if type(value) is Record else None
+    if type(value) is not Record or type(modules) is not dict:
+        return None
+    if "Discriminator" in value.kind:
+        return "discriminator"
+    return "generator" if "Generator" in value.kind or {"mapping", "synthesis"} <= set(modules) else None
 
 
-def network(name: str, source: Record) -> Network:
+def network(name: str, role: Role, source: Record) -> Network:
     """Reads one network. Its source code, which the official loader executes, is left alone."""
-    is_generator = name != "D"
+    is_generator = role == "generator"
     if source.kind != ("Generator" if is_generator else "Discriminator"):
         raise ConversionError(f"{name} is a {printable(source.kind, 100)}, not a StyleGAN2 network")
     tensors: dict[str, Tensor] = {}
@@ -41,8 +44,9 @@ def network(name: str, source: Record) -> Network:
             f"{name} is not a StyleGAN2 generator (no synthesis.b4.const; StyleGAN3 is not supported)"
         )
     options = _options(name, source, GENERATOR_ARGUMENTS if is_generator else DISCRIMINATOR_ARGUMENTS)
+    options.require("interp_embed", False)
     config = _generator(options, source) if is_generator else _discriminator(options, source)
-    return Network("generator" if is_generator else "discriminator", "ada", config, tensors)
+    return Network(role, "ada", config, tensors)
 
 
 def _collect(tensors: dict[str, Tensor], prefix: str, module: Any, seen: dict[int, Any]) -> None:
@@ -116,7 +120,8 @@ def _generator(options: Options, source: Record) -> dict[str, Any]:
     mapping.require("activation", "lrelu")
     mapping.require("embed_features", None, w_dim)
     mapping.require("layer_features", None, w_dim)
-    mapping.ignore("w_avg_beta")
+    mapping.ignore("w_avg_beta", "freeze_layers", "freeze_embed")
+    options.ignore("epochs")
     for group in (options, mapping, synthesis):
         group.finish()
     return config
@@ -139,12 +144,13 @@ def _discriminator(options: Options, source: Record) -> dict[str, Any]:
     )
     options.require("architecture", "resnet")
     options.require("cmap_dim", None, channels(config, 4))
+    options.require("inst_noise_sigma", 0)
     options.ignore("conv_clamp")
     block.ignore("freeze_layers")
     mapping.require("activation", "lrelu")
     mapping.require("embed_features", None, channels(config, 4))
     mapping.require("layer_features", None, channels(config, 4))
-    mapping.ignore("w_avg_beta")
+    mapping.ignore("w_avg_beta", "freeze_layers", "freeze_embed")
     epilogue.require("activation", "lrelu")
     for group in (options, block, mapping, epilogue):
         group.finish()

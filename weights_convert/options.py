@@ -8,6 +8,7 @@ from weights_convert.errors import ConversionError, listing, printable
 from weights_convert.tensors import NumpyArray, Tensor
 
 Format = Literal["tensorflow", "ada", "rosinality"]
+Role = Literal["generator", "discriminator"]
 MAX_WIDTH = 1 << 16
 MAX_TENSORS = 10_000  # of one network; the largest official one has about 200
 MAX_NAME = 4096
@@ -24,7 +25,7 @@ class Network:
         tensors: The source's own names -> tensors.
     """
 
-    role: Literal["generator", "discriminator"]
+    role: Role
     format: Format
     config: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -106,7 +107,11 @@ class Options:
 
 
 def resolution(options: Options, name: str, default: int) -> int:
-    """The resolution, a power of two from 8 to 4096."""
+    """The resolution, a power of two from 8 to 4096; with the forks' options that only squares from 4x4 up pass."""
+    for start, square in (("init_res", [4, 4]), ("min_h", 4), ("min_w", 4)):
+        value = options.get(start, square)
+        if value != square:
+            raise options.unsupported(start, value, f"{square}: only square images of a power of two")
     value = options.integer(name, default, 8, 4096)
     if value & (value - 1):
         raise options.unsupported(name, value, "a power of two")

@@ -1,34 +1,70 @@
-"""Checkpoints of rosinality's stylegan2-pytorch: `torch.save` of a dict with state dicts `g_ema`, `g`, `d`."""
+"""State dicts of rosinality's stylegan2-pytorch: bare, in a checkpoint's dict, or as a part of a larger network's."""
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from weights_convert.errors import ConversionError, printable
-from weights_convert.options import Network, add_tensor
+from weights_convert.options import Network, Role, add_tensor
 from weights_convert.tensors import Tensor
 
-KEYS = {"G_ema": ("g_ema", "input.input"), "G": ("g", "input.input"), "D": ("d", "final_conv.0.weight")}
+TYPICAL: dict[str, Role] = {"input.input": "generator", "final_conv.0.weight": "discriminator"}
+DRIVEN = re.compile(r"(.*\.)?ecd0\.")  # GPEN, whose generator takes an encoder's features in place of noise
+MAX_PARTS = 8
+MAX_ROWS = 64
 
 
-def find(checkpoint: Any) -> dict[str, Any] | None:
-    """The networks by name, not yet looked at; None when this is another format."""
-    items = checkpoint if type(checkpoint) is dict else {}
-    found = {}
-    for name, (key, typical) in KEYS.items():
-        if type(items.get(key)) is dict and typical in items[key]:
-            found[name] = dict(items[key])
-    if "G_ema" in found and items.get("latent_avg") is not None:
-        found["G_ema"]["latent_avg"] = items["latent_avg"]
-    return found or None
+class Part(NamedTuple):
+    """A network in a state dict: its prefix there, its role, its tensors without the prefix, and what else there is."""
+
+    prefix: str
+    role: Role
+    tensors: dict[str, Any]
+    beside: tuple[str, ...]
 
 
-def network(name: str, source: dict[Any, Any]) -> Network:
+def parts(state: dict[Any, Any]) -> list[Part]:
+    """The networks in a state dict; none if it is another dict.
+
+    A prefix that all names have (`module.`, `generator.`) is a wrapper's. pSp and e4e have `encoder.` and `decoder.`.
+    """
+    items = {str(key): value for key, value in state.items()}
+    prefixes: dict[str, Role] = {}
+    for name in items:
+        for typical, role in TYPICAL.items():
+            if f".{name}".endswith(f".{typical}"):
+                prefixes[name[: -len(typical)]] = role
+    if not 1 <= len(prefixes) <= MAX_PARTS or any(map(DRIVEN.match, items)):
+        return []
+    return [_part(items, prefix, role) for prefix, role in prefixes.items()]
+
+
+def _part(items: dict[str, Any], prefix: str, role: Role) -> Part:
+    own = {name.removeprefix(prefix): value for name, value in items.items() if name.startswith(prefix)}
+    others = [name for name in items if not name.startswith(prefix) and name != "latent_avg"]
+    depth = max(prefix.count("."), 1)
+    beside = {".".join(name.split(".", depth)[:depth]) for name in others}
+    return Part(prefix.removesuffix("."), role, own, tuple(sorted(beside)))
+
+
+def network(name: str, role: Role, source: dict[str, Any]) -> Network:
     """Reads one network; the file has no options, so the architecture follows from the tensors' shapes."""
     tensors: dict[str, Tensor] = {}
     for key, value in source.items():
-        add_tensor(tensors, str(key), value)
-    if name == "D":
+        add_tensor(tensors, key, value)
+    if role == "discriminator":
         return Network("discriminator", "rosinality", _discriminator(tensors), tensors)
+    if "latent_avg" in tensors:
+        tensors["latent_avg"] = _row(tensors["latent_avg"])
     return Network("generator", "rosinality", _generator(tensors), tensors)
+
+
+def _row(average: Tensor) -> Tensor:
+    """One of the equal rows that pSp and e4e have; any other tensor as it is."""
+    if len(average.shape) == 2 and 1 <= average.shape[0] <= MAX_ROWS:
+        rows = average.view()
+        if (rows == rows[0]).all():
+            return Tensor(average.storage, average.offset, average.shape[1:], average.strides[1:])
+    return average
 
 
 def _size(tensors: dict[str, Tensor], name: str, dimensions: int, axis: int) -> int:

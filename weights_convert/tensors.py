@@ -1,15 +1,18 @@
 """Tensors as a file describes them: bytes somewhere in the file, a data type, a shape and strides."""
 
+import contextlib
 import dataclasses
 import math
-import zlib
+import os
 from typing import Any
 
 import numpy as np
 
-from weights_convert.errors import ConversionError, described
+from weights_convert.archive import check
+from weights_convert.errors import ConversionError, described, naming
 
 MAX_DIMENSIONS = 16
+MAX_EXPANDED = 1 << 30  # bytes of a tensor that has more elements than its storage
 MAX_EMPTY = 1 << 31  # numpy refuses larger shapes even when one of the sizes is zero
 
 
@@ -30,22 +33,21 @@ class Storage:
             have = "nothing" if self.data is None else f"{len(self.data)} bytes"
             need = self.length * self.dtype.itemsize
             raise ConversionError(f"storage {self.name} should have {need} bytes, the file has {have} for it")
-        if self.crc is not None and zlib.crc32(self.data) != self.crc:
-            raise ConversionError(
-                f"storage {self.name} does not have the checksum the archive says: the file is damaged"
-            )
-        self.crc = None
+        if self.crc is not None:
+            check(self.data, self.crc, f"storage {self.name}")
+            self.crc = None
         return np.frombuffer(self.data, self.dtype)
 
 
 @dataclasses.dataclass(eq=False, slots=True)
 class Tensor:
-    """A strided window into a storage; offset and strides count elements."""
+    """A strided window into a storage; offset and strides count elements. Errors of `numpy` name the file, if known."""
 
     storage: Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    file: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         tuples = type(self.shape) is tuple and type(self.strides) is tuple
@@ -65,29 +67,40 @@ class Tensor:
         """The numbers as a read-only window into the file (bfloat16 as a float32 copy).
 
         Raises:
-            ConversionError: the tensor reaches beyond its storage or has more elements than it.
+            ConversionError: the tensor reaches beyond its storage, or has more elements than it, or, where it repeats
+                them along an axis (as PyTorch's `expand` does), more than 1 GiB.
         """
         numbers = self.storage.numbers()
         reach = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        if self.size > len(numbers) or (self.size and reach >= len(numbers)):
+        distinct = math.prod(size for size, stride in zip(self.shape, self.strides, strict=True) if stride)
+        if self.size and (distinct > len(numbers) or reach >= len(numbers)):
             raise ConversionError(
                 f"a tensor of shape {self.shape}, offset {self.offset} and strides {self.strides} does not fit into"
                 f" its storage of {len(numbers)} elements"
             )
+        dtype = np.dtype(np.float32) if self.storage.bfloat16 else numbers.dtype
         if not self.size:
             if math.prod(size for size in self.shape if size) > MAX_EMPTY:
                 raise ConversionError(f"a tensor has the absurd shape {self.shape}")
-            return np.empty(self.shape, np.float32 if self.storage.bfloat16 else numbers.dtype)
+            return np.empty(self.shape, dtype)
+        if self.size > len(numbers) and self.size * dtype.itemsize > MAX_EXPANDED:
+            raise ConversionError(f"a tensor of shape {self.shape} repeats its numbers to more than 1 GiB")
         step = [
             stride * numbers.itemsize if size > 1 else 0 for size, stride in zip(self.shape, self.strides, strict=True)
         ]
         view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, step, writeable=False)
-        return (view.astype(np.uint32, order="C") << 16).view(np.float32) if self.storage.bfloat16 else view
+        if not self.storage.bfloat16:
+            return view
+        bits = view.astype(np.uint32, order="C")
+        bits <<= 16
+        return bits.view(dtype)
 
     def numpy(self) -> np.ndarray:
         """The numbers as a new contiguous array in native byte order; errors as for `view`."""
-        view = self.view()
-        return np.array(view, dtype=view.dtype.newbyteorder("="), order="C")
+        with contextlib.nullcontext() if self.file is None else naming(self.file):
+            view = self.view()
+            copy = None if self.storage.bfloat16 else True
+            return np.array(view, dtype=view.dtype.newbyteorder("="), order="C", copy=copy)
 
 
 class NumpyDtype:

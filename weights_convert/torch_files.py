@@ -1,19 +1,17 @@
 """The two containers of `torch.save`: the zip archive and the older stream. Both hold one pickle and flat storages."""
 
-import io
 import re
-import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from weights_convert.archive import Archive
 from weights_convert.errors import ConversionError, printable
 from weights_convert.tensors import Storage
 from weights_convert.unpickle import Allowed, Budget, Global, load
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the stream starts with this number
-MAX_DIRECTORY = 8 << 20  # bytes of a zip archive's directory; a training checkpoint has about 100 KiB
 
 STORAGES = {
     "torch.FloatStorage": "<f4",
@@ -59,23 +57,24 @@ def read_stream(data: memoryview, position: int, allowed: Allowed, budget: Budge
 
 
 def read_zip(data: memoryview, allowed: Allowed, budget: Budget) -> Any:
-    """The object of an archive. Members are found in place and never unpacked, so their names cannot lead anywhere."""
-    members = _members(data)
+    """The object of an archive. Storages are checked when their numbers are asked for, everything else here."""
+    archive = Archive(data)
+    members = archive.members
     roots = [name[: -len("data.pkl")] for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(roots) != 1:
         raise ConversionError("a zip archive, but not one that torch.save wrote: it has no <name>/data.pkl")
     root = roots[0]
     if root + "constants.pkl" in members or any(name.startswith(root + "code/") for name in members):
         raise ConversionError("a TorchScript archive (a program); only files of tensors can be read")
-    if root + "byteorder" in members and bytes(_content(data, members[root + "byteorder"])) != b"little":
+    if root + "byteorder" in members and bytes(archive.checked(root + "byteorder")) != b"little":
         raise ConversionError("the archive is in an unknown byte order")
     storages: dict[str, Storage] = {}
-    result, _ = load(_content(data, members[root + "data.pkl"]), 0, allowed, budget, _persistent_load(storages))
+    result, _ = load(archive.checked(root + "data.pkl"), 0, allowed, budget, _persistent_load(storages))
     for key, storage in storages.items():
-        member = members.get(f"{root}data/{key}")
-        if member is None:
+        name = f"{root}data/{key}"
+        if name not in members:
             raise ConversionError(f"the archive has no member for storage {printable(key)}")
-        storage.data, storage.crc = _content(data, member), member.CRC
+        storage.data, storage.crc = archive.content(name), members[name].crc
     return result
 
 
@@ -103,85 +102,3 @@ def _persistent_load(storages: dict[str, Storage]) -> Callable[[Any], Storage]:
         return known
 
     return persistent_load
-
-
-def _members(data: memoryview) -> dict[str, zipfile.ZipInfo]:
-    """The archive's directory by name, after refusing what torch.save never writes."""
-    tail = bytes(data[-(1 << 16) - 22 :])
-    end = tail.rfind(b"PK\5\6")
-    if end < 0 or len(tail) < end + 22:
-        raise ConversionError("a zip archive without an end: the file is truncated or damaged")
-    size = max(int.from_bytes(tail[end + 12 : end + 16], "little"), _zip64_size(data, len(data) - len(tail) + end))
-    if size > MAX_DIRECTORY:
-        raise ConversionError(f"a zip archive with a directory of more than {MAX_DIRECTORY >> 20} MiB")
-    try:
-        infos = zipfile.ZipFile(_View(data)).infolist()
-    except (zipfile.BadZipFile, UnicodeError, NotImplementedError, ValueError) as error:
-        raise ConversionError(f"a damaged zip archive: {error}") from error
-    members = {info.filename: info for info in infos}
-    for name in members:
-        if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
-            raise ConversionError(f"refused: the archive has a member with the unsafe name {printable(name, 100)!r}")
-    if len(members) != len(infos):
-        raise ConversionError("refused: the archive has two members of the same name")
-    return members
-
-
-def _zip64_size(data: memoryview, end: int) -> int:
-    """The size of the directory by the record for large archives, which takes precedence; 0 when there is none.
-
-    `end` is the place of the archive's end record: a locator of 20 bytes comes before it, the record before that.
-    """
-    locator = bytes(data[max(end - 20, 0) : end])
-    if locator[:4] != b"PK\6\7":
-        return 0
-    place = end - 76
-    large = bytes(data[place : end - 20]) if place >= 0 else b""
-    if large[:4] != b"PK\6\6" or int.from_bytes(locator[8:16], "little") != place:
-        raise ConversionError("a damaged zip archive: its record for large archives is not where it should be")
-    return int.from_bytes(large[40:48], "little")
-
-
-def _content(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
-    """The bytes of a member, in place. torch.save stores members uncompressed, so nothing can expand."""
-    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
-        raise ConversionError(
-            f"refused: member {printable(info.filename, 100)} is compressed or encrypted; torch.save stores plainly"
-        )
-    header = bytes(data[info.header_offset : info.header_offset + 30])
-    if header[:4] != b"PK\3\4" or len(header) < 30:
-        raise ConversionError(f"a damaged zip archive: no member at the place of {printable(info.filename, 100)}")
-    lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    start = info.header_offset + 30 + lengths
-    if start + info.file_size > len(data):
-        raise ConversionError(f"member {printable(info.filename, 100)} reaches beyond the file")
-    return data[start : start + info.file_size]
-
-
-class _View(io.RawIOBase):
-    """A read-only file over bytes that are not copied."""
-
-    def __init__(self, data: memoryview):
-        self.data, self.position = data, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = (0, self.position, len(self.data))[whence]
-        if base + offset < 0:
-            raise ValueError("seek to a negative position")
-        self.position = base + offset
-        return self.position
-
-    def tell(self) -> int:
-        return self.position
-
-    def read(self, size: int | None = -1) -> bytes:
-        end = len(self.data) if size is None or size < 0 else self.position + size
-        content = bytes(self.data[self.position : end])
-        self.position += len(content)
-        return content

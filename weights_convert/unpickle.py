@@ -190,8 +190,8 @@ class _Machine:
         self.call(function, tuple(self.pop_mark()))
 
     def old_object(self) -> None:
-        function, *args = self.pop_mark()
-        self.call(function, tuple(args))
+        items = self.pop_mark()
+        self.call(items[0], tuple(items[1:]))
 
     def build(self) -> None:
         state, target = self.pop(), self.stack[-1]

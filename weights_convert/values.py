@@ -1,5 +1,7 @@
 """Any readable file as nested Python containers of numpy arrays."""
 
+import dataclasses
+import itertools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -7,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from weights_convert import files
-from weights_convert.conversion import naming
-from weights_convert.errors import ConversionError
+from weights_convert.errors import ConversionError, naming
 from weights_convert.tensors import NumpyArray, Storage, Tensor
 from weights_convert.unpickle import Global, Record
 
 MAX_DEPTH = 32
 MAX_VALUES = 1_000_000
 MAX_BYTES = 1 << 30
+TENSORS = (Tensor, NumpyArray, Storage)  # what a pickle may hold for one
 
 
 def read_tensors(path: str | os.PathLike[str]) -> Any:
@@ -34,6 +36,34 @@ def read_tensors(path: str | os.PathLike[str]) -> Any:
     """
     with naming(path):
         return _Converter().convert(files.read(path)[1], 0)
+
+
+def stored_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a file that holds nothing else; no number of them is read.
+
+    Args:
+        path: As for `read_tensors`.
+
+    Returns:
+        By name: "" for a saved tensor, "0", "1", ... for a list or tuple of tensors, and the keys of a dict of tensors.
+            `shape` and `dtype` say what `numpy()` would read.
+
+    Raises:
+        ConversionError: As for `read_tensors`, or the file holds anything else; one line that names it.
+        OSError: The file cannot be opened.
+    """
+    with naming(path):
+        saved = files.read(path)[1]
+        if type(saved) in (list, tuple):
+            saved = dict(enumerate(saved))
+        elif type(saved) is not dict:
+            saved = {"": saved}
+        if not all(type(value) in TENSORS for value in saved.values()):
+            raise ConversionError("holds other things than a tensor, or a list or dict of tensors")
+        found = {str(key): dataclasses.replace(as_tensor(value), file=path) for key, value in saved.items()}
+        if len(found) != len(saved):
+            raise ConversionError("holds two tensors of one name")
+        return found
 
 
 class _Converter:
@@ -56,7 +86,7 @@ class _Converter:
         if type(value) is memoryview:
             self.spend(len(value))
             return bytes(value)
-        return self.array(value) if type(value) in (Tensor, NumpyArray, Storage) else value
+        return self.array(value) if type(value) in TENSORS else value
 
     def spend(self, size: int) -> None:
         self.bytes += size
@@ -72,7 +102,7 @@ class _Converter:
 
 
 def as_tensor(value: Any) -> Tensor:
-    """The tensor behind what a pickle may hold for one."""
+    """The tensor behind one of `TENSORS`."""
     if type(value) is Storage:
         return Tensor(value, 0, (value.length,), (1,))
     tensor = value.tensor if type(value) is NumpyArray else value
@@ -81,13 +111,15 @@ def as_tensor(value: Any) -> Tensor:
     return tensor
 
 
-def named_tensors(value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of a value once, with the path to it, without reading any."""
+def named_tensors(value: Any, limit: int | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a value once, with the path to it, without reading any; those among the first `limit` values."""
     seen: set[int] = set()
     waiting = [("", value)]
-    while waiting:
+    for _ in itertools.count() if limit is None else range(limit):
+        if not waiting:
+            break
         name, value = waiting.pop()
-        if type(value) in (Tensor, NumpyArray, Storage):
+        if type(value) in TENSORS:
             yield name or "the whole file", as_tensor(value)
         elif type(value) in (dict, list, tuple, Record) and id(value) not in seen:
             seen.add(id(value))
