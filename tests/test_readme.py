@@ -1,12 +1,18 @@
 """The README and the guides: every snippet of Python runs as it stands and saves a picture."""
 
 import re
+import shlex
 from pathlib import Path
 
 import jax
+import numpy as np
+import official_formats as official
+import official_pickles as pickles
 import pytest
+from test_weights_convert import CONFIG, pairs
 
-from jaxedit import images
+from jaxedit import cli, images
+from weights_convert import __main__ as weights_convert
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -26,3 +32,28 @@ def test_snippets(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
     (picture,) = tmp_path.glob("*.png")
     assert images.read_png(picture).std() > 20
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The commands of the shell that a document shows, a demo and installations left out."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in split if words and words[0] in ("jaxedit", "python")]
+
+
+def test_commands_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Protects: the commands of the README in their order, on small files of the names that they mention."""
+    monkeypatch.chdir(tmp_path)
+    official.write_ada(Path("ffhq.pkl"), *pairs({}))
+    random = np.random.default_rng(0)
+    pickles.torch_save(Path("smile.pt"), pickles.Tensor(random.standard_normal((1, 20)).astype(np.float32)))
+    np.save("w_plus.npy", random.standard_normal((2, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32))
+    shown = commands(ROOT / "README.md")
+    assert len(shown) >= 6
+    for program, *arguments in shown:
+        if program == "python":
+            assert arguments[:2] == ["-m", "weights_convert"] and weights_convert.main(arguments[2:]) == 0, arguments
+        else:
+            assert cli.main(arguments) == 0, arguments
+    assert {path.parent.name for path in tmp_path.glob("*/grid.png")} == {"eyeglasses", "seeds", "smile"}
