@@ -202,7 +202,6 @@ def _read_description(path: Path) -> tuple[str, Any, dict[str, Any], str | None]
 
 def _read(path: Path, wanted: str) -> tuple[Any, dict[str, Any]]:
     """The config, and the parameters as arrays of NumPy."""
-    path = path.absolute()
     network, config, _, digest = _read_description(path)
     if network != wanted:
         raise CheckpointError(f"{path}: holds a {network}, not a {wanted}")
