@@ -26,7 +26,7 @@ from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 Styles = tuple[Float[Array, " _"], ...]
 
 
-@flax.struct.dataclass(eq=False)
+@flax.struct.dataclass(eq=False, repr=False)
 class Direction:
     """A direction in one of the latent spaces: a frozen pytree whose only leaf is `vector`.
 
@@ -48,6 +48,11 @@ class Direction:
     unit: float = flax.struct.field(pytree_node=False, default=1.0)
     source: str = flax.struct.field(pytree_node=False, default="")
     accuracy: float | None = flax.struct.field(pytree_node=False, default=None)
+
+    def __repr__(self) -> str:
+        layers = "" if self.layers is None else f", layers={self.layers}"
+        what = f"name={self.name!r}, space={self.space!r}, {np.shape(self.vector)}"
+        return f"Direction({what}, unit={self.unit:.4g}{layers})"
 
 
 Edits = Sequence[tuple[Direction, Real[ArrayLike, ""]]]

@@ -424,3 +424,12 @@ def test_sizes_are_limited_before_anything_is_read(damaged: Path, monkeypatch: p
     """Protects: memory from a folder that claims arrays which it does not hold, in agreement with its config.json."""
     monkeypatch.setattr(checkpoints, "MAX_NUMBERS", 1000)
     assert "at most 1,000 are read" in refuse(damaged)
+
+
+def test_what_is_loaded_prints_in_one_line(saved: Path):
+    """Protects: a notebook that shows a generator, a network or a direction without all of its numbers."""
+    shown = [repr(LOADERS[network](saved / network)) for network in CONFIGS]
+    shown += [repr(jaxedit.avatars.load_parser()), repr(jaxedit.avatars.load_direction("smile"))]
+    assert all(len(line) < 500 and "\n" not in line for line in shown)
+    assert shown[0].startswith("StyleGAN2Generator(config=StyleGAN2Config(resolution=8") and "parameters)" in shown[0]
+    assert shown[3].startswith("Direction(name='smile', space='w', (128,), unit=")

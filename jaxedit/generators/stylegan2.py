@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Key
 from jaxedit.generators.config import check_config
 from jaxedit.generators.shapes import check_styles, check_w, check_z
 from jaxedit.nn import Dense, StyleConv, ToRGB, leaky_relu, normalize_second_moment, upsample2d
+from jaxedit.nn.described import Described
 
 Params = dict[str, Any]
 Styles = Sequence[Float[Array | np.ndarray, " _"]]
@@ -379,8 +380,8 @@ def synthesize(
     return (state.image, features) if with_features else state.image
 
 
-@flax.struct.dataclass
-class StyleGAN2Generator:
+@flax.struct.dataclass(repr=False)
+class StyleGAN2Generator(Described):
     """A StyleGAN2 generator: `jaxedit.Generator` over the functions of this module."""
 
     params: Params

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxedit.generators.config import check_config
 from jaxedit.nn import Dense, conv2d, downsample2d, downsample_conv2d, leaky_relu, normalize_second_moment
+from jaxedit.nn.described import Described
 
 Params = dict[str, Any]
 
@@ -230,8 +231,8 @@ def discriminate(
     return DiscriminatorNetwork(config).apply({"params": params}, images, c)  # pyright: ignore[reportReturnType]
 
 
-@flax.struct.dataclass
-class StyleGAN2Discriminator:
+@flax.struct.dataclass(repr=False)
+class StyleGAN2Discriminator(Described):
     """A discriminator as a frozen pytree: `params` are leaves, `config` is static."""
 
     params: Params

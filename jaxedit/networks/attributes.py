@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxedit.networks.resnet import ResNet, ResNetConfig
+from jaxedit.nn.described import Described
 
 Params = dict[str, Any]
 
@@ -94,8 +95,8 @@ def pooled_features(
     return outputs[1]
 
 
-@flax.struct.dataclass
-class AttributeClassifier:
+@flax.struct.dataclass(repr=False)
+class AttributeClassifier(Described):
     """A classifier as a frozen pytree: `params` are leaves, `config` is static."""
 
     params: Params

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxedit.networks.resnet import ResNet, ResNetConfig
+from jaxedit.nn.described import Described
 from jaxedit.nn.normalized import Conv, batch_norm
 from jaxedit.nn.resize import resize_align_corners
 
@@ -185,8 +186,8 @@ def segment(
     return logits[0]
 
 
-@flax.struct.dataclass
-class FaceParser:
+@flax.struct.dataclass(repr=False)
+class FaceParser(Described):
     """A parser as a frozen pytree: `params` are leaves, `config` is static."""
 
     params: Params

@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from jaxedit.networks.resnet import ResNet, ResNetConfig
+from jaxedit.nn.described import Described
 
 Params = dict[str, Any]
 
@@ -82,8 +83,8 @@ def embed(
     return found[0]
 
 
-@flax.struct.dataclass
-class IdentityEmbedding:
+@flax.struct.dataclass(repr=False)
+class IdentityEmbedding(Described):
     """An identity network as a frozen pytree: `params` are leaves, `config` is static."""
 
     params: Params

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxedit.networks.resnet import ResNet, ResNetConfig
+from jaxedit.nn.described import Described
 
 Params = dict[str, Any]
 
@@ -77,8 +78,8 @@ def locate(
     return points
 
 
-@flax.struct.dataclass
-class KeypointDetector:
+@flax.struct.dataclass(repr=False)
+class KeypointDetector(Described):
     """A keypoint network as a frozen pytree: `params` are leaves, `config` is static."""
 
     params: Params
