@@ -103,29 +103,38 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     return {name: tuple(leaf.shape) for name, leaf in leaves.items()}
 
 
-def save(path: str | Path, *, network: str, params: Any, config: Any, metadata: Mapping[str, Any]) -> None:
+def save(
+    path: str | Path,
+    *,
+    network: str,
+    params: Any,
+    config: Any,
+    metadata: Mapping[str, Any],
+    replace: bool = False,
+) -> None:
     """Writes a checkpoint; it appears complete or not at all.
 
     Args:
-        path: Directory to make; must not exist.
+        path: Directory to make.
         network: "generator" or "discriminator".
         params: Nested dict of float32 arrays.
         config: `StyleGAN2Config` or `DiscriminatorConfig`.
         metadata: JSON values about the source.
+        replace: Whether `path` may exist; it is whole until the new one is.
 
     Raises:
-        FileExistsError: `path` exists.
+        FileExistsError: `path` exists and is not to be replaced.
         CheckpointError: `params` do not fit `config`, or what was written can't be read back.
         OSError: It can't be written; the error names `path`.
     """
     path = Path(path).absolute()
-    if path.exists():
+    if path.exists() and not replace:
         raise FileExistsError(f"{path}: already exists; choose another destination or remove it first")
     target = abstract_params(network, config)
     if problems := mismatches(target, params) or _too_large(target):
         raise CheckpointError(f"{path}: the parameters do not fit the configuration: {_summary(problems)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with making(path) as partial:
+    with making(path, replace=replace) as partial:
         digest = _write_params(partial / _PARAMS, params)
         description = {"family": "stylegan2", "network": network, "config": config_to_dict(config), "sha256": digest}
         _write_json(partial / "config.json", description)

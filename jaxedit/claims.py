@@ -22,6 +22,7 @@ def claiming(folder: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: Another run holds it.
+        NotADirectoryError: There is something else.
         OSError: It can't be made or written to.
     """
     made = not folder.exists()
@@ -38,11 +39,13 @@ def claiming(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def making(path: Path) -> Iterator[Path]:
+def making(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Gives a folder beside `path` to fill; it takes the name of `path` at the end and is removed on any failure.
 
     Args:
         path: The folder to make; the folder that it is in exists.
+        replace: Whether it may exist. It is moved aside to `.NAME.old` once the new one is complete, and comes back if
+            that fails; after a kill in between, the next call brings it back.
 
     Raises:
         BlockingIOError: Another run is making it.
@@ -50,14 +53,27 @@ def making(path: Path) -> Iterator[Path]:
     """
     with _holding(path.with_name(f".{path.name}.lock"), path):
         remove_leftovers(path.parent, f".{path.name}")
-        partial = path.with_name(f".{path.name}{PARTIAL}")
+        partial, old = path.with_name(f".{path.name}{PARTIAL}"), path.with_name(f".{path.name}.old")
         try:
             with writing(path), unfinished(partial):
+                if replace:
+                    _settle(path, old)
                 partial.mkdir()
                 yield partial
+                if replace and path.exists():
+                    path.rename(old)
                 partial.rename(path)  # fails if there is something by now
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            if replace:
+                _settle(path, old)
+
+
+def _settle(path: Path, old: Path) -> None:
+    """What was moved aside comes back where nothing has taken its place, and goes where something has."""
+    if old.exists() and not path.exists():
+        old.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -184,7 +184,8 @@ def _draw(
     with claiming(output):
         present = existing(command, names)
         todo = [picture for picture in pictures if command.existing != "skip" or picture.name not in present]
-        size = batch.choose_batch_size(len(todo), command.batch_size)
+        # However many are left: a batch of another size may differ in the last bit.
+        size = batch.choose_batch_size(len(pictures), command.batch_size)
         record = check_record(command, settings, names, present)
         drawn = batch.map_samples(render, (generator, edits, label), _samples(codes, todo), batch_size=size)
         lost = []

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,8 +94,8 @@ def run(command: Intervene, read_arrays: Reader) -> None:
         present = existing(command, names)
         todo = [name for name in names if command.existing != "skip" or name not in present]
         record = check_record(command, settings, names, present)
-        waiting = [code for code in codes.names if any(edit.picture(code) in set(todo) for edit in edits)]
-        masks = mask_files(region.masks, waiting, side=generator.config.resolution) if region.masks else {}
+        waiting, side = codes.names if todo else (), generator.config.resolution
+        masks = mask_files(region.masks, waiting, side=side) if region.masks else {}
         drawn = _drawn(command, generator, edits, region, config, codes, set(todo), masks)
         stay, tiles, lost = present - set(todo), {}, []
         with contextlib.ExitStack() as stack:
@@ -154,11 +154,12 @@ def _drawn(
     """The name of each picture, and what `_draw` gives for it and its steps: one edit after the other."""
     with tqdm(total=len(todo), unit="picture", disable=None) as progress:
         for edit in edits:
-            part = [index for index, code in enumerate(codes.names) if edit.picture(code) in todo]
-            for batch_of, drawn in _edited(command, generator, edit, region, config, codes, part, masks):
-                for row, index in enumerate(batch_of):
-                    yield edit.picture(codes.names[index]), {kind: values[row] for kind, values in drawn.items()}
-                    progress.update()
+            wanted = {index for index, code in enumerate(codes.names) if edit.picture(code) in todo}
+            for part, drawn in _edited(command, generator, edit, region, config, codes, wanted, masks):
+                for row, index in enumerate(part):
+                    if index in wanted:
+                        yield edit.picture(codes.names[index]), {kind: values[row] for kind, values in drawn.items()}
+                        progress.update()
 
 
 def _edited(
@@ -168,10 +169,14 @@ def _edited(
     region: Region,
     config: InterventionConfig,
     codes: Codes,
-    todo: Sequence[int],
+    wanted: Set[int],
     masks: dict[str, Path],
-) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
-    """Batches: the pictures' numbers, and for each what `_draw` gives and its steps."""
+) -> Iterator[tuple[range, dict[str, np.ndarray]]]:
+    """The batches with something wanted: the pictures' numbers, and for each what `_draw` gives and its steps.
+
+    Batches are cut from all pictures, whichever are wanted: how one shrinks depends on all of its pictures, and its
+    size decides the last bit of each.
+    """
     synthesis = StagedStyleGAN2(
         generator,
         joint=command.mode == "joint",
@@ -187,11 +192,13 @@ def _edited(
         truncation_cutoff=command.truncation_cutoff,
     )
     compiled = jax.jit(jax.vmap(pose, in_axes=(None, None, 0, 0)))
-    size = batch.choose_batch_size(len(todo), command.batch_size, devices=jax.local_devices()[:1])
+    size = batch.choose_batch_size(len(codes.names), command.batch_size, devices=jax.local_devices()[:1])
     read = functools.lru_cache(maxsize=1)(read_mask)
-    for start in range(0, len(todo), size):
-        part = list(todo[start : start + size])
-        filled = part + part[-1:] * (size - len(part))
+    for start in range(0, len(codes.names), size):
+        part = range(start, min(start + size, len(codes.names)))
+        if wanted.isdisjoint(part):
+            continue
+        filled = [*part] + [part[-1]] * (size - len(part))
         latents = np.stack([codes.latent(index) for index in filled])
         given = [read(masks[codes.names[index]]) if masks else np.zeros((1, 1), bool) for index in filled]
         problems = compiled(synthesis, region.parser, latents, np.stack(given))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxedit import interrupts
 from jaxedit.arguments import parse_command
 from jaxedit.memory import keep_freed_memory
 
@@ -181,11 +181,14 @@ def _fit_generator(options: Generator) -> None:
         mapping_steps=options.mapping_steps,
         directory=options.output,
     )
-    path = options.output / "generator"
-    if path.exists():
-        shutil.rmtree(path)
-    metadata = {"source": "fitted to avatars by jaxedit", "seed": options.seed, "images": options.images}
-    checkpoints.save(path, network="generator", params=params, config=config, metadata=metadata)
+    checkpoints.save(
+        options.output / "generator",
+        network="generator",
+        params=params,
+        config=config,
+        metadata={"source": "fitted to avatars by jaxedit", "seed": options.seed, "images": options.images},
+        replace=True,
+    )
 
 
 def pack_generator(options: Pack) -> None:
@@ -231,23 +234,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None takes them from the process.
 
     Returns:
-        The exit code: 0, or 1 after one line `error: ...` on stderr.
+        The exit code: 0; 1 after one line `error: ...` on stderr; 130, or 143 for SIGTERM, after one line that begins
+        with "interrupted".
     """
     given = sys.argv[1:] if arguments is None else arguments
-    try:
-        program = "python -m jaxedit.avatars.train"
-        options = parse_command(_COMMANDS, given, program=program, description=str(__doc__))
-        if isinstance(options, Directions):
-            fit_directions(options)
-        elif isinstance(options, Pack):
-            pack_generator(options)
-        else:
-            train_network(options)
-        return 0
-    except KeyboardInterrupt:
-        print("error: interrupted; the same command goes on from the last snapshot", file=sys.stderr)
-    except (ValueError, OSError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+    with interrupts.watched() as watch:
+        watch.remark = "; the same command goes on from the last snapshot"
+        try:
+            program = "python -m jaxedit.avatars.train"
+            options = parse_command(_COMMANDS, given, program=program, description=str(__doc__))
+            if isinstance(options, Directions):
+                fit_directions(options)
+            elif isinstance(options, Pack):
+                pack_generator(options)
+            else:
+                train_network(options)
+            return 0
+        except BaseException as error:
+            if watch.interrupted(error):
+                return watch.end()
+            if not isinstance(error, ValueError | OSError):
+                raise
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
     return 1
 
 

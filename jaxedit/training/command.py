@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from jaxedit import checkpoints
+from jaxedit import checkpoints, progress
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 from jaxedit.options import TrainStyleGAN2
@@ -37,6 +37,8 @@ def train_stylegan2(command: TrainStyleGAN2) -> None:
         dataset = datasets.avatars(**options)
     else:
         dataset = datasets.image_folder(command.data, mirror=command.mirror, **options)
+        with progress.saying(f"looking for damaged files in {command.data}"):
+            datasets.check_images(command.data)
     train(
         lambda step: dataset.batch(step).images,
         config=config,
@@ -74,7 +76,10 @@ def gan_config(command: TrainStyleGAN2, architecture: StyleGAN2Config | None) ->
     return GanConfig(
         generator=generator,
         discriminator=DiscriminatorConfig(
-            resolution=generator.resolution, channel_base=generator.channel_base, channel_max=generator.channel_max
+            resolution=generator.resolution,
+            channel_base=generator.channel_base,
+            channel_max=generator.channel_max,
+            image_channels=generator.image_channels,
         ),
         batch_size=command.batch_size,
         learning_rate=command.learning_rate,
@@ -87,6 +92,7 @@ def gan_config(command: TrainStyleGAN2, architecture: StyleGAN2Config | None) ->
 def _schedule(command: TrainStyleGAN2) -> Schedule:
     if command.snapshot_images < 1:
         raise ValueError(f"--snapshot-images is {command.snapshot_images}; it has to be positive")
-    log_steps = math.ceil(_LOG_IMAGES / command.batch_size)
-    steps = log_steps * math.ceil(command.snapshot_images / (command.batch_size * log_steps))
+    if command.images < 1:
+        raise ValueError(f"--images is {command.images}; it has to be positive")
+    log_steps, steps = (math.ceil(images / command.batch_size) for images in (_LOG_IMAGES, command.snapshot_images))
     return Schedule(total_images=command.images, log_steps=log_steps, picture_steps=steps, snapshot_steps=steps)

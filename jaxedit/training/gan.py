@@ -61,7 +61,7 @@ class GanState(NamedTuple):
 
 
 class StepInfo(NamedTuple):
-    """Scalars of one step, float32; those in `LAZY` are NaN where the penalty was not due.
+    """Scalars of one step, float32; those of penalties are NaN in steps in which they are not due.
 
     Attributes:
         generator_loss: Mean of `softplus(-D(fake))`.
@@ -84,9 +84,6 @@ class StepInfo(NamedTuple):
     real_sign: Float[Array, ""]
     r1_penalty: Float[Array, ""]
     augment_p: Float[Array, ""]
-
-
-LAZY = ("path_penalty", "path_length", "r1_penalty")
 
 
 def _generator_optimizer(config: GanConfig) -> optax.GradientTransformation:

@@ -56,14 +56,19 @@ def latest(directory: str | Path, like: Any) -> tuple[int, Any] | None:
         ValueError: The snapshot is damaged or holds another state than `like`; one line.
     """
     directory = Path(directory)
-    if not (steps := _steps(directory)):
+    if (step := latest_step(directory)) is None:
         return None
-    path = directory / f"{_PREFIX}{steps[-1]}{_SUFFIX}"
+    path = directory / f"{_PREFIX}{step}{_SUFFIX}"
     stored, target = read_arrays(path), jax.eval_shape(lambda: _named(like))
     if problems := mismatches(target, stored):
         raise ValueError(f"{path}: a snapshot of another training; use another directory ({problems[0]})")
     found = {name: jnp.asarray(np.asarray(array)) for name, array in stored.items()}
-    return steps[-1], jax.tree_util.tree_map_with_path(lambda key, leaf: _as(found[_name(key)], leaf), like)
+    return step, jax.tree_util.tree_map_with_path(lambda key, leaf: _as(found[_name(key)], leaf), like)
+
+
+def latest_step(directory: str | Path) -> int | None:
+    """The step of the newest snapshot; None if there is no snapshot."""
+    return max(_steps(Path(directory)), default=None)
 
 
 def _named(state: Any) -> dict[str, jax.Array]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,17 +17,14 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
-from tqdm import tqdm
 
-from jaxedit.atomic import replacing
-from jaxedit.training import snapshots
+from jaxedit.training import resumable
+from jaxedit.training.folder import holding
 
 Params = dict[str, Any]
 Metrics = dict[str, Float[Array, ""]]
 Draw = Callable[[Key[Array, ""]], Any]
 Loss = Callable[[Params, Any], tuple[Float[Array, ""], tuple[Params, Metrics]]]
-
-_LOG = "log.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,13 +117,17 @@ def fit(
 ) -> Params:
     """Fits a network; the same call again goes on where an earlier one was stopped and gives the same result.
 
+    In a program that is watched (`jaxedit.interrupts`) an interrupt is obeyed after the present step, with a snapshot
+    of it.
+
     Args:
         key: The batch of step i is drawn with `jax.random.fold_in(key, i)`.
         params: `{"params": ..., "batch_stats": ...}` of an untrained network.
         draw: As in `step`.
         loss: As in `step`.
         config: Of the training.
-        directory: Gets `log.jsonl` (one row of numbers each `log_every` steps) and `snapshots/`; made if needed.
+        directory: Gets `run.json` (key, config and `log_every`, which have to stay the same), `log.jsonl` (one row of
+            numbers each `log_every` steps) and `snapshots/`; made if needed, and held by one process at a time.
         save_every: Steps between two snapshots.
         log_every: Steps between two rows of the log.
 
@@ -135,33 +135,37 @@ def fit(
         The fitted parameters.
 
     Raises:
-        ValueError: `directory` holds the snapshots of another network.
+        ValueError: `directory` is of another training, or the numbers are not finite any more; the last snapshot
+            before that is kept.
+        BlockingIOError: Another process is training in `directory`.
         OSError: `directory` cannot be written.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    state = init(params, config=config)
-    start, state = snapshots.latest(directory / "snapshots", state) or (0, state)
-    _forget_rows_after(directory / _LOG, start)
-    advance = jax.jit(functools.partial(step, draw=draw, loss=loss, config=config), donate_argnums=1)
-    state = jax.tree.map(jnp.copy, state)  # the caller's arrays are not given away
+    identity = {
+        "config": dataclasses.asdict(config),
+        "key": jax.random.key_data(key).tolist(),
+        "log_every": log_every,
+    }
+    jitted = jax.jit(functools.partial(step, draw=draw, loss=loss, config=config), donate_argnums=1)
+    state = jax.tree.map(jnp.copy, init(params, config=config))  # the caller's arrays are not given away
     began = time.monotonic()
-    with (directory / _LOG).open("a", encoding="utf-8") as log:
-        for done in tqdm(range(start + 1, config.steps + 1), initial=start, total=config.steps, desc=directory.name):
-            state, metrics = advance(jax.random.fold_in(key, done), state)
-            if done % log_every == 0 or done == config.steps:
-                row = {name: float(value) for name, value in metrics.items()}
-                seconds = round(time.monotonic() - began, 3)
-                print(json.dumps({"step": done, **row, "seconds": seconds}), file=log, flush=True)
-            if done % save_every == 0 or done == config.steps:
-                snapshots.save(directory / "snapshots", done, state)
-    return state.params
 
+    def prepare(done: int, state: FitState) -> tuple[FitState, resumable.Advance[FitState]]:
+        program = jitted.lower(key, state).compile()
+        return state, lambda done, state: program(jax.random.fold_in(key, done + 1), state)
 
-def _forget_rows_after(path: Path, step: int) -> None:
-    """A run that was killed has logged steps after its last snapshot, perhaps half a row; they are taken again."""
-    if not path.is_file():
-        return
-    rows = [row for row in path.read_text(encoding="utf-8").splitlines() if row.endswith("}")]
-    with replacing(path) as partial:
-        kept = [row for row in rows if json.loads(row)["step"] <= step]
-        partial.write_text("".join(f"{row}\n" for row in kept), encoding="utf-8")
+    def line(done: int, measured: resumable.Measured, speed: float) -> dict[str, float]:
+        return {**measured[done], "seconds": round(time.monotonic() - began, 3)}
+
+    job = resumable.Job(
+        folder=directory,
+        steps=config.steps,
+        log_steps=log_every,
+        snapshot_steps=save_every,
+        unit=("steps", 1),
+        remedy="a smaller learning rate",
+        names=tuple(jax.eval_shape(jitted, key, state)[1]),
+        prepare=prepare,
+        line=line,
+    )
+    with holding(directory, identity):
+        return resumable.run(job, state).params
