@@ -27,24 +27,25 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+def shared_folder(name: str) -> Path:
+    """A folder of real files: `$JAXEDIT_NAME`, or `../shared/NAME` beside the checkout; tests skip without it."""
+    variable = f"JAXEDIT_{name.upper()}"
+    folder = Path(os.environ.get(variable, Path(__file__).resolve().parents[2] / "shared" / name))
+    if not folder.is_dir():
+        pytest.skip(f"no {name} at {folder}; {variable} names another place")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def fixtures() -> Path:
-    """Real public direction files and latents: `$JAXEDIT_FIXTURES` or `../shared/fixtures` beside the checkout."""
-    root = Path(__file__).resolve().parents[1]
-    folder = Path(os.environ.get("JAXEDIT_FIXTURES", root.parent / "shared" / "fixtures"))
-    if not folder.is_dir():
-        pytest.skip(f"no fixtures at {folder}; JAXEDIT_FIXTURES names another place")
-    return folder
+    """Real public direction files and latents."""
+    return shared_folder("fixtures")
 
 
 @pytest.fixture(scope="session")
 def cases() -> Path:
-    """Files that users reported: `$JAXEDIT_CASES` or `../shared/cases` beside the checkout."""
-    root = Path(__file__).resolve().parents[1]
-    folder = Path(os.environ.get("JAXEDIT_CASES", root.parent / "shared" / "cases"))
-    if not folder.is_dir():
-        pytest.skip(f"no cases at {folder}; JAXEDIT_CASES names another place")
-    return folder
+    """Files that users reported."""
+    return shared_folder("cases")
 
 
 @pytest.fixture(scope="session")
