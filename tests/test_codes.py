@@ -74,7 +74,7 @@ def test_names_become_file_names(generator: StyleGAN2Generator, tmp_path: Path):
     for named, message in [
         ({"a/b": one, "a.b": two}, "the pictures of 'a.b' and 'a/b' would have the same name, a_b"),
         ({"a": one, "b" * 151: two}, "pictures can't be named after 'bbb"),
-        ({"a": one, " ": two}, "pictures can't be named after ''"),
+        ({"a": one, " ": two}, "pictures can't be named after ' '"),
         (
             {"a": one, "b": two[:, :5].copy()},
             r"a.safetensors: 'b': latents of shape \(8, 5\), float32; this generator takes",

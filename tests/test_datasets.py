@@ -333,7 +333,7 @@ def test_damaged_files_are_named_in_one_line(tmp_path, content, problem):
     """Protects: no half image in a training, and the file is found at once."""
     path = tmp_path / "bad\nname.png"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"1 damaged image\(s\): {tmp_path}/bad name.png: .*{problem}") as error:
+    with pytest.raises(ValueError, match=rf"1 damaged image\(s\): {tmp_path}/bad\\nname.png: .*{problem}") as error:
         single(tmp_path, size=8)
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
 

@@ -106,11 +106,12 @@ def test_doubtful_names_are_refused(tmp_path: Path):
 
 def test_names_that_do_not_match_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: a folder and labels of two different things; labels for more latents than there are is a warning."""
-    names = [f"{index}.npy" for index in range(8)]
+    names = [f"{index}.npy" for index in range(11)]
     with pytest.raises(ValueError) as error:
         read(tmp_path / "a.txt", "seed0 1\nseed1 0\n", *names)
     assert str(error.value) == (
-        f"{tmp_path}/a.txt: no label for 8 of 8 latents: 0.npy, 1.npy, 2.npy, 3.npy, 4.npy and 3 more; "
+        f"{tmp_path}/a.txt: no label for 11 of 11 latents: 0.npy, 1.npy, 2.npy, 3.npy, 4.npy, 5.npy, 6.npy, "
+        "7.npy and 3 more; "
         "no latents have the names seed0, seed1"
     )
     assert read(tmp_path / "a.txt", "2 1\n1 0\n0 1\nseed3 1\n", *names[:3]) == [1, 0, 1]

@@ -383,6 +383,7 @@ EXEMPT = {
         "avatars.load_judge",
     ),
     *("avatars.load_parser", "avatars.load_keypoints", "avatars.load_embedding"),
+    *("avatars.load_direction", "avatars.load_directions"),
     *("spaces.Direction", "spaces.resolve_layers", "images.image_grid", "images.save_png", "images.read_png"),
     *("images.open_picture", "images.check_picture"),
 }
