@@ -156,21 +156,21 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], Any, np.dtype]:
 
 
 def _safetensors(path: Path) -> dict[str, StoredArray]:
-    with safe_open(path, framework="numpy") as file:
-        return {name: _safetensors_member(path, name, file.get_slice(name)) for name in file.keys()}
+    file: Any = safe_open(path, framework="numpy")  # open as long as one of its arrays is there
+    return {name: _safetensors_member(path, name, file) for name in file.keys()}
 
 
-def _safetensors_member(path: Path, name: str, member: Any) -> StoredArray:
-    kind = member.get_dtype()
+def _safetensors_member(path: Path, name: str, file: Any) -> StoredArray:
+    kind, shape = (member := file.get_slice(name)).get_dtype(), tuple(member.get_shape())
     if kind not in _SAFETENSORS_DTYPES:
         raise ValueError(f"{printable(name, 100)!r} is {kind}, which can't be read")
     dtype = _SAFETENSORS_DTYPES[kind]
 
     def read() -> np.ndarray:
-        with damage_named(path), safe_open(path, framework="numpy") as file:
+        with damage_named(path):
             return file.get_tensor(name).astype(dtype, copy=False)
 
-    return StoredArray(tuple(member.get_shape()), dtype, read)
+    return StoredArray(shape, dtype, read)
 
 
 _READERS = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
