@@ -161,6 +161,14 @@ def test_winograd_values(size: tuple[int, int], reverse: bool):
     check(winograd_conv2d(x, kernel, reverse=reverse), expected)
 
 
+def test_winograd_is_one_product():
+    """Protects: the time to compile a wide layer, which its 36 products written one by one multiply by four."""
+    lowered = jax.jit(functools.partial(winograd_conv2d, reverse=False)).lower(
+        normal(0, 1, 8, 8, 32), normal(1, 3, 3, 32, 32)
+    )
+    assert lowered.as_text().count("stablehlo.dot_general") == 1
+
+
 def batch_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jax.vmap(lambda image: conv2d(image, kernel, padding=SAME))(x)
 
