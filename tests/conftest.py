@@ -1,6 +1,7 @@
 """Strict JAX settings and eight virtual devices for all tests; the folder of real public files."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,11 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Each process keeps the programs that it compiles till it ends: a command called twice compiles once."""
+    """Each process keeps the programs that it compiles till it ends: a command called twice compiles once.
+
+    Programs started by the tests hear SIGINT, also where these run in the background of a shell, which ignores it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     programs = tempfile.TemporaryDirectory()
     config.add_cleanup(programs.cleanup)
     jax.config.update("jax_compilation_cache_dir", programs.name)

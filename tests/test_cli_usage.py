@@ -302,7 +302,10 @@ def stopped(process, number):
     time.sleep(0.2)
     start = time.monotonic()
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    try:
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     return time.monotonic() - start, process.returncode, out, err
 
 
