@@ -220,13 +220,6 @@ def test_attributes_that_are_none():
         suggestions.choose("smiel", ATTRIBUTES, kind="attribute")
 
 
-def test_several_attributes_are_refused_so_far(tmp_path, capsys):
-    """Protects: no attribute is dropped without a word."""
-    command = ["intervene", "avatars", "--seeds", "0", "--attribute", "smile", "beard", "--output", str(tmp_path / "o")]
-    assert cli.main(command) == 1
-    assert "one --attribute" in capsys.readouterr().err
-
-
 def test_checkpoints_that_may_have_been_meant(tmp_path, monkeypatch):
     """Protects: the end of the message that there is no checkpoint."""
     monkeypatch.chdir(tmp_path)
