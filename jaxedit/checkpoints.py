@@ -89,7 +89,11 @@ def mismatches(expected: Any, found: Any) -> list[str]:
     """
     expected_shapes, found_shapes = _shapes(expected), _shapes(found)
     missing = [f"missing {name} {shape}" for name, shape in expected_shapes.items() if name not in found_shapes]
-    unexpected = [f"unexpected {name} {shape}" for name, shape in found_shapes.items() if name not in expected_shapes]
+    unexpected = [
+        f"unexpected {printable(name, 120)} {shape}"
+        for name, shape in found_shapes.items()
+        if name not in expected_shapes
+    ]
     wrong = [
         f"{name} is {found_shapes[name]}, expected {shape}"
         for name, shape in expected_shapes.items()
