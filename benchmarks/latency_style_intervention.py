@@ -1,10 +1,10 @@
 """Latency of Style Intervention: `python -m benchmarks.latency --method style_intervention`.
 
-For every style layer one step on kept activations against the same step through the whole network, and for every fifth
-against the algorithm written plainly with the official PyTorch network; then whole edits, layer-wise and joint, one at
-a time and in batches, of as many steps as early stopping leaves on the built-in generator (2 in each layer, 10 joint
-ones; random weights would stop elsewhere); then StyleSpace's channel analysis of one image. The mask is the middle of
-the image.
+For every style layer one step on kept activations, as one program and as the programs of the stages that `run_batch`
+calls, against the same step through the whole network, and for every fifth against the algorithm written plainly with
+the official PyTorch network; then whole edits, layer-wise and joint, one at a time and in batches, of as many steps as
+early stopping leaves on the built-in generator (2 in each layer, 10 joint ones; random weights would stop elsewhere);
+then StyleSpace's channel analysis of one image. The mask is the middle of the image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,9 +25,9 @@ from benchmarks.peers.ada import AdaPeer
 from jaxedit.directions.channels import local_gradient_maps
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.methods import style_intervention
-from jaxedit.methods.style_intervention import InterventionConfig, Problem
+from jaxedit.methods.style_intervention import InterventionConfig, Problem, State
 from jaxedit.spaces import join_styles, split_styles
-from jaxedit.staged import Codes, StagedStyleGAN2
+from jaxedit.staged import Prepared, StagedStyleGAN2, prepare
 
 _CONFIG = InterventionConfig(tolerance=0.0, max_steps=2)
 _JOINT = dataclasses.replace(style_intervention.JOINT, tolerance=0.0, max_steps=10)
@@ -36,14 +35,6 @@ _COEFFICIENT = 0.3  # of all channels before a step
 _FIRST_MOMENT = 0.1  # of a gradient in Adam's average after one step
 _MAP = 32  # blocks on a side
 _EVERY = 5  # layers that peers take part in: convolutions and ToRGB as often as in the network
-
-
-@flax.struct.dataclass
-class _Whole(StagedStyleGAN2):
-    """Stages that keep nothing: every picture is drawn from the beginning."""
-
-    def render(self, prepared: Any, codes: Codes, index: int) -> jax.Array:
-        return StagedStyleGAN2.render(self, self.start(), codes, 0)
 
 
 def benchmark(
@@ -106,26 +97,35 @@ def _layer_steps(
     """One step on one layer: seconds of all contenders, and how far their gradients are from that of the first."""
     coefficients = tuple(jnp.full_like(code, _COEFFICIENT) for code in problem.codes)
 
-    @jax.jit
-    def prepare(synthesis: StagedStyleGAN2, problem: Problem) -> Any:
+    def before(synthesis: StagedStyleGAN2, problem: Problem) -> Any:
         codes, state = style_intervention.edited_codes(problem, coefficients), synthesis.start()
         for index in range(layer):
-            state = synthesis.advance(state, codes, index)
-        return synthesis.prepare(state, codes, layer)
+            state = synthesis.stage(state, codes[index], index=index)
+        return state
+
+    @jax.jit
+    def prepared(synthesis: StagedStyleGAN2, problem: Problem) -> Prepared:
+        codes = style_intervention.edited_codes(problem, coefficients)
+        return prepare(synthesis, before(synthesis, problem), codes, index=layer)
+
+    def whole(synthesis: StagedStyleGAN2, problem: Problem, _: Prepared, state: State) -> Any:
+        return step(synthesis, problem, Prepared(before(synthesis, problem), None), state)
 
     state = style_intervention.init(problem, config=_CONFIG)._replace(coefficients=coefficients)
     if layer:
         state = style_intervention.next_layer(state, layer=layer - 1, config=_CONFIG)
     step = functools.partial(style_intervention.step, layer=layer, config=_CONFIG)
-    prepared = prepare(synthesis, problem)
-    contenders: dict[str, Any] = {}
-    gradients: dict[str, np.ndarray] = {}
+    arguments = (synthesis, problem, prepared(synthesis, problem), state)
+    of_batch = (synthesis, *jax.tree.map(lambda leaf: leaf[None], arguments[1:]))
+    calls = {"stages": (functools.partial(style_intervention.step_batch, layer=layer, config=_CONFIG), of_batch)}
     stages = {}
-    for name, stage in (("kept", synthesis), ("whole network", _Whole(synthesis.generator))):
-        arguments = (stage, problem, prepared, state)
-        compiled, stages[name] = measure.compile_in_stages(step, *arguments)
-        contenders[name] = functools.partial(_call, compiled, arguments)
-        gradients[name] = np.asarray(optax.tree.get(compiled(*arguments)[0].moments, "mu")) / _FIRST_MOMENT
+    for name, function in (("kept", step), ("whole network", whole)):
+        compiled, stages[name] = measure.compile_in_stages(function, *arguments)
+        calls[name] = (compiled, arguments)
+    contenders, gradients = {}, {}
+    for name, (function, given) in calls.items():
+        contenders[name] = functools.partial(_call, function, given)
+        gradients[name] = np.ravel(optax.tree.get(function(*given)[0].moments, "mu")) / _FIRST_MOMENT
     contenders |= {name: lambda _, peer=peer: peer.intervene(layer) for name, peer in peers.items()}
     steady = measure.in_turns(contenders, repeats, warm_up=1)
     gradients |= {name: peer.gradient() for name, peer in peers.items()}

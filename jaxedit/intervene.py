@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxedit import batch, checkpoints, images, metrics, regions, sheets
+from jaxedit import batch, checkpoints, images, metrics, regions, sheets, stage_programs
 from jaxedit.arrays import Reader
 from jaxedit.claims import claiming
 from jaxedit.codes import Codes, chosen_codes, chosen_seeds, latents_digest
@@ -38,7 +38,7 @@ from jaxedit.records import (
     existing,
 )
 from jaxedit.spaces import Direction, displacement, edited_styles
-from jaxedit.staged import StagedStyleGAN2, synthesize
+from jaxedit.staged import StagedStyleGAN2
 from jaxedit.suggestions import choose
 
 _MAX_GRID = 256
@@ -183,15 +183,6 @@ def _edited(
         noise=command.noise_mode,  # pyright: ignore[reportArgumentType]
         compute_dtype=jnp.dtype(command.compute_dtype),
     )
-    pose = functools.partial(
-        _pose,
-        edit=edit,
-        classes=edit.classes,
-        dilation=region.dilation,
-        truncation_psi=command.truncation_psi,
-        truncation_cutoff=command.truncation_cutoff,
-    )
-    compiled = jax.jit(jax.vmap(pose, in_axes=(None, None, 0, 0)))
     size = batch.choose_batch_size(len(codes.names), command.batch_size, devices=jax.local_devices()[:1])
     read = functools.lru_cache(maxsize=1)(read_mask)
     for start in range(0, len(codes.names), size):
@@ -201,9 +192,9 @@ def _edited(
         filled = [*part] + [part[-1]] * (size - len(part))
         latents = np.stack([codes.latent(index) for index in filled])
         given = [read(masks[codes.names[index]]) if masks else np.zeros((1, 1), bool) for index in filled]
-        problems = compiled(synthesis, region.parser, latents, np.stack(given))
+        problems = _posed(command, synthesis, edit, region, latents, np.stack(given))
         state = style_intervention.run_batch(synthesis, problems, config=config, smallest=_smallest(size))
-        drawn = jax.tree.map(np.asarray, _draw(synthesis, problems, state.coefficients))
+        drawn = jax.tree.map(np.asarray, _drawings(synthesis, problems, state.coefficients))
         yield part, drawn | {"steps": np.asarray(state.steps)}
 
 
@@ -291,29 +282,51 @@ def _region(command: Intervene) -> Region:
     return Region(parser, None, command.dilation)
 
 
-def _pose(
+def _posed(
+    command: Intervene,
     synthesis: StagedStyleGAN2,
-    parser: FaceParser | None,
-    latent: jax.Array,
-    given: jax.Array,
-    *,
     edit: Edit,
-    classes: Sequence[str],
-    dilation: int | None,
-    truncation_psi: float,
-    truncation_cutoff: int | None,
+    region: Region,
+    latents: np.ndarray,
+    given: np.ndarray,
 ) -> Problem:
-    generator = synthesis.generator
-    truncation = {"truncation_psi": truncation_psi, "truncation_cutoff": truncation_cutoff}
-    styles = edited_styles(generator, latent, **truncation)
-    edited = edited_styles(generator, latent, [(edit.direction, edit.strength)], **truncation)
-    sign = math.copysign(1.0, edit.strength)
-    normal = tuple(sign * part for part in displacement(edit.normal, config=generator.config))
-    mask = given
-    if parser is not None:
-        image = generator.synthesize(styles, noise=synthesis.noise, compute_dtype=synthesis.compute_dtype)
-        mask = _parsed(parser, classes, image)
-    return style_intervention.pose(synthesis, styles, edited, normal, regions.dilate(mask, size=dilation))
+    """The problems of a batch; `given` are its masks, if there are any."""
+    truncation = {"truncation_psi": command.truncation_psi, "truncation_cutoff": command.truncation_cutoff}
+    directions = [_anonymous(direction) for direction in (edit.direction, edit.normal)]
+    styles = _styles(synthesis.generator, latents, *directions, edit.strength, **truncation)
+    originals = stage_programs.synthesize(synthesis, jax.vmap(synthesis.codes)(styles[0]))
+    options = {"classes": edit.classes, "dilation": region.dilation}
+    return _pose(synthesis, region.parser, styles, originals, given, **options)
+
+
+def _anonymous(direction: Direction) -> Direction:
+    """The direction without what would make it a program of its own."""
+    return Direction("", direction.space, direction.unit * direction.vector, direction.layers)
+
+
+@functools.partial(jax.jit, static_argnames=("truncation_psi", "truncation_cutoff"))
+def _styles(generator, latents, direction, normal, strength, **truncation):
+    """Styles, edited styles, and the normal in the direction of the edit, of a batch."""
+
+    def one(latent: jax.Array) -> tuple[Any, Any, Any]:
+        before, after = (
+            edited_styles(generator, latent, edits, **truncation) for edits in ((), [(direction, strength)])
+        )
+        along = tuple(jnp.sign(strength) * part for part in displacement(normal, config=generator.config))
+        return before, after, along
+
+    return jax.vmap(one)(latents)
+
+
+@functools.partial(jax.jit, static_argnames=("classes", "dilation"))
+def _pose(synthesis, parser, styles, originals, given, *, classes, dilation):
+    def one(styles: Any, image: jax.Array, mask: jax.Array) -> Problem:
+        before, after, normal = styles
+        mask = mask if parser is None else _parsed(parser, classes, image)
+        dilated = regions.dilate(mask, size=dilation)
+        return style_intervention.pose(synthesis, before, after, normal, dilated, image=image)
+
+    return jax.vmap(one)(styles, originals, given)
 
 
 def _parsed(parser: FaceParser, classes: Sequence[str], image: jax.Array) -> jax.Array:
@@ -324,24 +337,28 @@ def _parsed(parser: FaceParser, classes: Sequence[str], image: jax.Array) -> jax
     return mask if seen is image else jax.image.resize(mask, image.shape[:2], "nearest")
 
 
-@jax.jit
-def _draw(synthesis: StagedStyleGAN2, problems: Problem, coefficients: Any) -> dict[str, jax.Array]:
+def _drawings(synthesis: StagedStyleGAN2, problems: Problem, coefficients: Any) -> dict[str, jax.Array]:
     """Originals, plain edits and interventions as 8-bit images, and what the latter two changed outside."""
+    lambdas = {"plain": jax.tree.map(jnp.zeros_like, coefficients), "intervened": coefficients}
+    return _measured(
+        problems,
+        {
+            kind: stage_programs.synthesize(synthesis, style_intervention.edited_codes(problems, chosen))
+            for kind, chosen in lambdas.items()
+        },
+    )
 
-    def one(problem: Problem, lambdas: Any) -> dict[str, jax.Array]:
-        plain = jax.tree.map(jnp.zeros_like, lambdas)
-        drawn = {"original": problem.image}
-        for kind, chosen in (("plain", plain), ("intervened", lambdas)):
-            codes = style_intervention.edited_codes(problem, chosen)
-            drawn[kind] = synthesize(synthesis, codes)
-        outside = {
-            name: metrics.masked_mse(problem.image, drawn[kind], problem.outside > 0)
-            for name, kind in (("outside_mse", "intervened"), ("outside_mse_plain", "plain"))
-        }
-        finite = jnp.isfinite(drawn["intervened"]).all()
-        return {kind: images.to_uint8(image) for kind, image in drawn.items()} | outside | {"finite": finite}
 
-    return jax.vmap(one)(problems, coefficients)
+@jax.jit
+@jax.vmap
+def _measured(problem: Problem, drawn: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    outside = {
+        name: metrics.masked_mse(problem.image, drawn[kind], problem.outside > 0)
+        for name, kind in (("outside_mse", "intervened"), ("outside_mse_plain", "plain"))
+    }
+    finite = jnp.isfinite(drawn["intervened"]).all()
+    pictures = {kind: images.to_uint8(image) for kind, image in (drawn | {"original": problem.image}).items()}
+    return pictures | outside | {"finite": finite}
 
 
 def _settings(

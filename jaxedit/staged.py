@@ -14,15 +14,12 @@ from jaxedit.nn import upsample2d
 from jaxedit.spaces import join_styles, split_styles
 
 Codes = tuple[Float[Array, "..."], ...]
+Image = Float[Array, "height width channels"]
 
 
 @runtime_checkable
 class StagedSynthesis(Protocol):
-    """A generator's synthesis as a chain of stages with one code each; a pytree.
-
-    `render(prepare(state, codes, i), codes, i)` is the image for any `i`, where `state` comes from `start` and
-    `advance` over the stages before `i`.
-    """
+    """A generator's synthesis as a chain of stages with one code each; a pytree."""
 
     def codes(self, latent: Any) -> Codes:
         """Divides a latent of the generator into the codes of the stages."""
@@ -32,20 +29,70 @@ class StagedSynthesis(Protocol):
         """The state before the first stage."""
         ...
 
-    def advance(self, state: Any, codes: Codes, index: int) -> Any:
-        """The state after stage `index`."""
+    def stage(self, state: Any, code: Array, *, index: int) -> Any:
+        """The state after stage `index`; after the last one it is the image."""
         ...
 
-    def prepare(self, state: Any, codes: Codes, index: int) -> Any:
-        """All that `render` needs which does not depend on code `index`."""
+    def only_adds(self, index: int) -> bool:
+        """Whether all that the code of a stage changes is a term of the image."""
         ...
 
-    def render(self, prepared: Any, codes: Codes, index: int) -> Float[Array, "height width channels"]:
-        """The image, reading the codes from `index` on."""
+    def term(self, state: Any, code: Array, *, index: int) -> Image:
+        """That term, from the state before the stage."""
         ...
 
 
-def synthesize(synthesis: StagedSynthesis, codes: Codes) -> Float[Array, "height width channels"]:
+class Prepared(NamedTuple):
+    """All that `render` needs which does not depend on the code of one stage.
+
+    Attributes:
+        state: Before that stage.
+        rest: The image without the stage's term, where it only adds one; else None.
+    """
+
+    state: Any
+    rest: Image | None
+
+
+def prepare(synthesis: StagedSynthesis, state: Any, codes: Codes, *, index: int) -> Prepared:
+    """Does once what `render` for many codes of one stage would repeat.
+
+    Args:
+        synthesis: The generator in stages.
+        state: Before stage `index`.
+        codes: One per stage; that of stage `index` is of no consequence.
+        index: The stage.
+
+    Returns:
+        What `render` takes.
+    """
+    if not synthesis.only_adds(index):
+        return Prepared(state, None)
+    image = render(synthesis, Prepared(state, None), codes, index=index)
+    return Prepared(state, image - synthesis.term(state, codes[index], index=index))
+
+
+def render(synthesis: StagedSynthesis, prepared: Prepared, codes: Codes, *, index: int) -> Image:
+    """Renders the image from one stage on.
+
+    Args:
+        synthesis: The generator in stages.
+        prepared: From `prepare` for the same stage.
+        codes: One per stage; those before `index` are not read.
+        index: The stage.
+
+    Returns:
+        The image, float32, about -1 to 1.
+    """
+    if prepared.rest is not None:
+        return prepared.rest + synthesis.term(prepared.state, codes[index], index=index)
+    state = prepared.state
+    for following in range(index, len(codes)):
+        state = synthesis.stage(state, codes[following], index=following)
+    return state
+
+
+def synthesize(synthesis: StagedSynthesis, codes: Codes) -> Image:
     """Renders a whole image.
 
     Args:
@@ -55,14 +102,7 @@ def synthesize(synthesis: StagedSynthesis, codes: Codes) -> Float[Array, "height
     Returns:
         The image, float32, about -1 to 1.
     """
-    return synthesis.render(synthesis.prepare(synthesis.start(), codes, 0), codes, 0)
-
-
-class _RgbStage(NamedTuple):
-    """For a stage that only adds to the skip image: what it reads, and the image without it."""
-
-    x: Float[Array, "resolution resolution channels"]
-    rest: Float[Array, "height width image_channels"]
+    return render(synthesis, Prepared(synthesis.start(), None), codes, index=0)
 
 
 @flax.struct.dataclass
@@ -70,10 +110,7 @@ class StagedStyleGAN2:
     """`StagedSynthesis` of a StyleGAN2 generator.
 
     One code is a style vector `[width]` per style layer in S, a row `[w_dim]` in W+, and the only `[w_dim]` in W. With
-    `joint` all of them form one code: flat styles, or `[num_ws, w_dim]`.
-
-    A ToRGB stage in S changes nothing but a term of the skip image, so its `prepare` runs the rest of the network once
-    and its `render` only up-samples.
+    `joint` all of them form one code: flat styles, or `[num_ws, w_dim]`. A ToRGB stage in S only adds to the image.
 
     Attributes:
         generator: The generator.
@@ -99,44 +136,41 @@ class StagedStyleGAN2:
 
     def styles(self, codes: Codes) -> stylegan2.Styles:
         """The style vectors of all layers for codes of this space."""
-        if self.space == "s":
-            return split_styles(codes[0], config=self.generator.config) if self.joint else codes
-        rows = codes[0] if self.joint or self.space == "w" else jnp.stack(codes)
-        return self.generator.styles(rows)
+        if self.space == "s" and not self.joint:
+            return codes
+        return self._styles(codes[0] if self.joint or self.space == "w" else jnp.stack(codes))
 
     def start(self) -> SynthesisState:
         """See `StagedSynthesis`."""
         generator = self.generator
         return stylegan2.initial_state(generator.params, config=generator.config, compute_dtype=self.compute_dtype)
 
-    def advance(self, state: SynthesisState, codes: Codes, index: int) -> SynthesisState:
+    def stage(self, state: SynthesisState, code: Array, *, index: int) -> Any:
         """See `StagedSynthesis`."""
-        styles = self.styles(codes)
         for layer in self._layers(index):
-            state = self._stage(state, styles, layer)
-        return state
+            state = self._layer(state, code, layer)
+        if self._layers(index)[-1] + 1 < len(self.generator.config.style_layers):
+            return state
+        assert state.image is not None
+        return state.image
 
-    def prepare(self, state: SynthesisState, codes: Codes, index: int) -> SynthesisState | _RgbStage:
+    def only_adds(self, index: int) -> bool:
         """See `StagedSynthesis`."""
         first, *others = self._layers(index)
-        if others or self.generator.config.style_layers[first].kind == "conv":
-            return state
-        blank = jnp.zeros((*state.x.shape[:2], self.generator.config.image_channels), jnp.float32)
-        without = blank if state.image is None else upsample2d(state.image)
-        return _RgbStage(state.x, self._finish(state._replace(image=without), codes, first + 1))
+        return not others and self.generator.config.style_layers[first].kind == "torgb"
 
-    def render(
-        self, prepared: SynthesisState | _RgbStage, codes: Codes, index: int
-    ) -> Float[Array, "resolution resolution image_channels"]:
+    def term(self, state: SynthesisState, code: Array, *, index: int) -> Image:
         """See `StagedSynthesis`."""
-        first = self._layers(index)[0]
-        if isinstance(prepared, SynthesisState):
-            return self._finish(prepared, codes, first)
-        image = self._stage(SynthesisState(prepared.x, None), self.styles(codes), first).image
+        image = self._layer(SynthesisState(state.x, None), code, self._layers(index)[0]).image
         assert image is not None
-        while image.shape != prepared.rest.shape:
+        while len(image) < self.generator.config.resolution:
             image = upsample2d(image)
-        return prepared.rest + image
+        return image
+
+    def _styles(self, code: Array) -> stylegan2.Styles:
+        """The style vectors of all layers for flat styles, a w or w_plus."""
+        generator = self.generator
+        return split_styles(code, config=generator.config) if self.space == "s" else generator.styles(code)
 
     def _layers(self, index: int) -> list[int]:
         """The style layers that read code `index`; they follow each other."""
@@ -145,14 +179,10 @@ class StagedStyleGAN2:
             return list(range(len(layers)))
         return [index] if self.space == "s" else [i for i, layer in enumerate(layers) if layer.w_index == index]
 
-    def _stage(self, state: SynthesisState, styles: stylegan2.Styles, layer: int) -> SynthesisState:
+    def _layer(self, state: SynthesisState, code: Array, layer: int) -> SynthesisState:
+        """The state after a style layer that reads the code."""
         generator = self.generator
+        style = code if self.space == "s" and not self.joint else self._styles(code)[layer]
         return stylegan2.synthesis_stage(
-            generator.params, state, styles[layer], index=layer, config=generator.config, noise=self.noise
-        )
-
-    def _finish(self, state: SynthesisState, codes: Codes, first: int) -> Float[Array, "_ _ image_channels"]:
-        generator = self.generator
-        return stylegan2.synthesize_from(
-            generator.params, state, self.styles(codes), start=first, config=generator.config, noise=self.noise
+            generator.params, state, style, index=layer, config=generator.config, noise=self.noise
         )

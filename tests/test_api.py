@@ -36,6 +36,7 @@ MODULES = {
     "channels": "jaxedit.directions.channels",
     "regions": "jaxedit.regions",
     "staged": "jaxedit.staged",
+    "stage_programs": "jaxedit.stage_programs",
     "compaction": "jaxedit.compaction",
     "style_intervention": "jaxedit.methods.style_intervention",
     "batch": "jaxedit.batch",
@@ -287,7 +288,7 @@ def test_arrows_point_one_way():
         "metrics": ("metrics",),
         "generators": ("nn", "generators", "messages"),
         "directions": ("generators", "directions", "spaces", "regions", "arrays", "atomic", "messages"),
-        "methods": ("staged", "compaction"),
+        "methods": ("staged", "stage_programs", "compaction"),
     }
     for path in PACKAGE.rglob("*.py"):
         found, folder = imports(path), path.relative_to(PACKAGE).parts[0]

@@ -10,11 +10,12 @@ import optax
 import pytest
 from untrained import QUICKLY, untrained
 
+from jaxedit import stage_programs
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem, edited_codes
 from jaxedit.spaces import join_styles
-from jaxedit.staged import StagedStyleGAN2, synthesize
+from jaxedit.staged import Prepared, StagedStyleGAN2, prepare, render, synthesize
 
 CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, channel_max=16, mapping_layers=2)
 KINDS = [("s", False), ("s", True), ("w_plus", False), ("w_plus", True), ("w", False)]
@@ -61,9 +62,9 @@ def test_every_stage_renders_the_same_image(space: Any, joint: bool):
     for index in range(len(codes)):
         # What does not depend on the code is prepared with a wrong one.
         changed = (*codes[:index], others[index], *codes[index + 1 :])
-        image = synthesis.render(synthesis.prepare(state, changed, index), codes, index)
+        image = render(synthesis, prepare(synthesis, state, changed, index=index), codes, index=index)
         np.testing.assert_allclose(image, expected, atol=2e-5 * np.abs(expected).max())
-        state = synthesis.advance(state, codes, index)
+        state = synthesis.stage(state, codes[index], index=index)
 
 
 def test_problem_is_scaled_as_the_algorithm_says():
@@ -147,7 +148,9 @@ def test_first_step_is_finite_and_of_its_layer_only(pixel_loss: Any):
     still = problem._replace(displacement=jax.tree.map(jnp.zeros_like, problem.codes))
     for one in (problem, still):
         first = jax.jit(
-            lambda p, s: style_intervention.step(synthesis, p, synthesis.start(), s, layer=0, config=config)
+            lambda p, s: style_intervention.step(
+                synthesis, p, Prepared(synthesis.start(), None), s, layer=0, config=config
+            )
         )
         state, losses = first(one, style_intervention.init(one, config=config))
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.coefficients, losses)))
@@ -178,3 +181,51 @@ def test_images_of_a_batch_stop_on_their_own():
             for got, want in zip(pick(found.coefficients, index), expected.coefficients, strict=True):
                 np.testing.assert_allclose(got, want, atol=1e-4)
     assert len({tuple(row) for row in mapped.steps.tolist()}) >= 3
+
+
+@pytest.mark.parametrize(("space", "joint"), KINDS)
+def test_programs_of_the_stages_give_images_and_gradients(space: Any, joint: bool):
+    """Protects: the chain of programs, forward and back, from any stage, and each sample from its neighbours."""
+    generator = made()
+    synthesis = StagedStyleGAN2(generator, space, joint)
+    codes = jax.vmap(synthesis.codes)(latents(generator, space, 2))
+    expected = jax.vmap(functools.partial(synthesize, synthesis))(codes)
+    scale = float(jnp.abs(expected).max())
+    states = stage_programs.start(synthesis, count=2)
+    for index, code in enumerate(codes):
+        prepared = stage_programs.prepare(synthesis, states, codes, index=index)
+        images, pull = stage_programs.render(synthesis, prepared, codes, index=index)
+        np.testing.assert_allclose(images, expected, atol=2e-5 * scale)
+
+        def draw(code: Any, index: int = index) -> jax.Array:
+            changed = (*codes[:index], code, *codes[index + 1 :])
+            return jax.vmap(functools.partial(synthesize, synthesis))(changed)
+
+        (wanted,) = jax.vjp(draw, code)[1](expected)
+        np.testing.assert_allclose(pull(expected), wanted, atol=2e-5 * np.abs(wanted).max())
+        states = stage_programs.advance(synthesis, states, codes, index=index)
+    np.testing.assert_allclose(states, expected, atol=2e-5 * scale)
+    np.testing.assert_array_equal(stage_programs.synthesize(synthesis, codes), states)
+
+
+def test_layers_share_the_programs_of_the_stages():
+    """Protects: the time to the first picture: a program for each stage, whichever layers are optimised before it."""
+    synthesis, problem = posed()
+    problems = jax.tree.map(lambda leaf: jnp.stack([leaf] * 5), problem)  # a size of its own
+    stage: Any = stage_programs._stage
+    before = stage._cache_size()
+    style_intervention.run_batch(synthesis, problems, config=InterventionConfig(max_steps=2, tolerance=0.0))
+    assert stage._cache_size() - before == len(problem.codes)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_what_is_not_finite_is_seen_in_the_loss(batched: bool):
+    """Protects: an edit that cannot be drawn from looking like one that has converged."""
+    synthesis, problem = posed(joint=True)
+    broken = problem._replace(displacement=jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), problem.displacement))
+    problems = jax.tree.map(lambda *leaves: jnp.stack(leaves), problem, broken)
+    config = InterventionConfig(max_steps=2, tolerance=0.0)
+    run = functools.partial(style_intervention.run, config=config)
+    mapped = jax.jit(jax.vmap(run, (None, 0)), compiler_options=QUICKLY)
+    state = style_intervention.run_batch(synthesis, problems, config=config) if batched else mapped(synthesis, problems)
+    assert np.isfinite(state.loss).tolist() == [True, False] and state.steps.tolist() == [[2], [0]]

@@ -227,7 +227,8 @@ def intervened(shared: StyleGAN2Generator, sample: Any, steps: int | None) -> An
         return edited_codes(problem, style_intervention.run(joint, problem, config=config).coefficients)
     state = style_intervention.init(problem, config=config)
     for _ in range(steps):
-        state, _ = style_intervention.step(joint, problem, joint.start(), state, layer=0, config=config)
+        prepared = staged.prepare(joint, joint.start(), problem.codes, index=0)
+        state, _ = style_intervention.step(joint, problem, prepared, state, layer=0, config=config)
     return edited_codes(problem, state.coefficients)
 
 
@@ -373,7 +374,7 @@ EXEMPT = {
     *("style_intervention.InterventionConfig", "style_intervention.Problem", "style_intervention.State"),
     *("style_intervention.Losses", "style_intervention.merged", "style_intervention.edited_codes"),
     "style_intervention.next_layer",  # these three are parts of `run`
-    "style_intervention.run_batch",  # a loop on the host
+    *("style_intervention.step_batch", "style_intervention.run_batch"),  # called from the host
     *("metrics.Neighbors", "metrics.PrecisionRecall", "metrics.frechet_distance"),
     *(
         "avatars.Factors",

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -37,8 +38,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from jaxedit import stage_programs
 from jaxedit.compaction import loop_compacted
-from jaxedit.staged import Codes, StagedSynthesis, synthesize
+from jaxedit.staged import Codes, Prepared, StagedSynthesis, prepare, render, synthesize
 
 _TINY = 1e-12
 
@@ -92,7 +94,8 @@ class State(NamedTuple):
     Attributes:
         coefficients: Lambda, as the codes, in [0, 1].
         moments: Adam's, for the coefficients of the current layer.
-        loss: `[]` float32 of the last step; infinite at the start of a layer.
+        loss: `[]` float32 of the last step; infinite at the start of a layer, and NaN if that step had a loss or a
+            gradient that is not finite: then it was not taken, and the layer has ended.
         active: `[]` bool, whether the current layer goes on.
         steps: `[layers]` int32, updates done in each.
     """
@@ -121,7 +124,13 @@ class Losses(NamedTuple):
 
 
 def pose(
-    synthesis: StagedSynthesis, latent: Any, edited: Any, normal: Any, mask: Bool[ArrayLike, "height width"]
+    synthesis: StagedSynthesis,
+    latent: Any,
+    edited: Any,
+    normal: Any,
+    mask: Bool[ArrayLike, "height width"],
+    *,
+    image: Float[Array, "height width channels"] | None = None,
 ) -> Problem:
     """Sets a problem up (lines 1 and 2 of Algorithm 1).
 
@@ -131,6 +140,7 @@ def pose(
         edited: The same after the edit that should become local, such as the styles of `f(z')`.
         normal: Direction of the attribute in the space of the stages, of any length.
         mask: True where the image may change; of the image's size.
+        image: The image of `latent`, where it is there already; None renders it.
 
     Returns:
         The problem.
@@ -142,7 +152,7 @@ def pose(
     displacement = tuple(after - code for after, code in zip(synthesis.codes(edited), codes, strict=True))
     directed = synthesis.codes(normal)
     scale = jnp.sqrt(_dot(displacement, displacement) / jnp.maximum(_dot(directed, directed), _TINY))
-    image = synthesize(synthesis, codes)
+    image = synthesize(synthesis, codes) if image is None else image
     mask = jnp.asarray(mask)
     if mask.shape != image.shape[:2]:
         raise ValueError(f"a mask of shape {mask.shape} for an image of {image.shape[0]} x {image.shape[1]} pixels")
@@ -208,7 +218,7 @@ def next_layer(state: State, *, layer: int, config: InterventionConfig) -> State
 def step(
     synthesis: StagedSynthesis,
     problem: Problem,
-    prepared: Any,
+    prepared: Prepared,
     state: State,
     *,
     layer: int,
@@ -219,7 +229,7 @@ def step(
     Args:
         synthesis: The generator in stages.
         problem: As from `pose`.
-        prepared: What the synthesis prepared for this layer, with the edited codes at its start.
+        prepared: From `jaxedit.staged.prepare` for this layer, with the edited codes at its start.
         state: Of this layer.
         layer: The current one.
         config: Settings.
@@ -228,31 +238,44 @@ def step(
         The next state, and the losses before the step.
     """
 
-    def objective(active: Array) -> tuple[Array, Losses]:
-        coefficients = _with(state.coefficients, layer, active)
-        change = merged(problem, coefficients)
-        codes = tuple(code + part for code, part in zip(problem.codes, change, strict=True))
-        image = synthesis.render(prepared, codes, layer)
-        losses = _losses(problem, coefficients, change, image, config)
-        return losses.total, losses
-
-    current = state.coefficients[layer]
-    (loss, losses), gradient = jax.value_and_grad(objective, has_aux=True)(current)
-    moves = state.active & (jnp.abs(loss - state.loss) >= config.tolerance)
-    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to the power of an integer
-        updates, moments = _adam(config).update(gradient, state.moments)
-    proposed: Any = optax.apply_updates(current, updates)
-    moved = jnp.clip(proposed, 0, 1)
-    keep = lambda new, old: jnp.where(moves, new, old)  # noqa: E731
-    steps = state.steps.at[layer].add(moves.astype(jnp.int32))
-    following = state._replace(
-        coefficients=_with(state.coefficients, layer, keep(moved, current)),
-        moments=jax.tree.map(keep, moments, state.moments),
-        loss=keep(loss, state.loss),
-        active=moves & (steps[layer] < config.max_steps),
-        steps=steps,
+    codes = edited_codes(problem, state.coefficients)
+    image, pull = jax.vjp(
+        lambda code: render(synthesis, prepared, _with(codes, layer, code), index=layer), codes[layer]
     )
-    return following, losses
+    losses, slopes = _judged(problem, state.coefficients, image, config=config)
+    gradient = _gradient(problem, slopes, pull(slopes.image)[0], layer)
+    moved = _moved(_current(state, layer), gradient, losses.total, config=config)
+    return _following(state, moved, layer), losses
+
+
+def step_batch(
+    synthesis: StagedSynthesis,
+    problems: Problem,
+    prepared: Prepared,
+    states: State,
+    *,
+    layer: int,
+    config: InterventionConfig,
+) -> tuple[State, Losses]:
+    """`step` of a batch, called from the host: by programs of the stages (`jaxedit.stage_programs`).
+
+    Args:
+        synthesis: As for `step`.
+        problems: As for `step`, with the batch as first axis.
+        prepared: From `jaxedit.stage_programs.prepare`.
+        states: As for `step`, with the batch as first axis.
+        layer: The current one.
+        config: Settings.
+
+    Returns:
+        The next states, and the losses before the step.
+    """
+    codes = _codes_of_batch(problems, states.coefficients)
+    images, pull = stage_programs.render(synthesis, prepared, codes, index=layer)
+    losses, slopes = _judged_of_batch(problems, states.coefficients, images, config=config)
+    gradients = _gradient(problems, slopes, pull(slopes.image), layer)
+    moved = _moved_of_batch(_current(states, layer), gradients, losses.total, config=config)
+    return _following(states, moved, layer), losses
 
 
 def run(synthesis: StagedSynthesis, problem: Problem, *, config: InterventionConfig = InterventionConfig()) -> State:
@@ -270,9 +293,9 @@ def run(synthesis: StagedSynthesis, problem: Problem, *, config: InterventionCon
     state, before = init(problem, config=config), synthesis.start()
     for layer in range(len(problem.codes)):
         if layer:
-            before = synthesis.advance(before, edited_codes(problem, state.coefficients), layer - 1)
+            before = synthesis.stage(before, edited_codes(problem, state.coefficients)[layer - 1], index=layer - 1)
             state = next_layer(state, layer=layer - 1, config=config)
-        prepared = synthesis.prepare(before, edited_codes(problem, state.coefficients), layer)
+        prepared = prepare(synthesis, before, edited_codes(problem, state.coefficients), index=layer)
         body = functools.partial(_body, synthesis, problem, prepared, layer=layer, config=config)
         state = jax.lax.while_loop(lambda state: state.active, body, state)
     return state
@@ -287,9 +310,10 @@ def run_batch(
 ) -> State:
     """Algorithm 1 for a batch of images, in the time that each of them needs.
 
-    A loop on the host over compiled steps: images whose layer has ended are taken out of the batch (see
-    `jaxedit.compaction`), where `vmap` of `run` would step all of them as often as the slowest. One program is compiled
-    for each layer and size of the batch. The results are those of `run` up to rounding.
+    A loop on the host over `step_batch`: images whose layer has ended are taken out of the batch (see
+    `jaxedit.compaction`), where `vmap` of `run` would step all of them as often as the slowest. Two programs are
+    compiled for each stage and size of the batch, where `run` has one of the whole network for each layer. The results
+    are those of `run` up to rounding.
 
     Args:
         synthesis: As for `run`.
@@ -300,13 +324,15 @@ def run_batch(
     Returns:
         The states after the last layer, with the batch as first axis.
     """
-    state, before = _start_batch(synthesis, problems, config=config)
+    state, before = _init_of_batch(problems, config=config), stage_programs.start(synthesis, count=len(problems.image))
     for layer in range(len(problems.codes)):
+        codes = _codes_of_batch(problems, state.coefficients)
         if layer:
-            state, before = _advance_batch(synthesis, problems, state, before, layer=layer - 1, config=config)
-        prepared = _prepare_batch(synthesis, problems, state, before, layer=layer)
-        compiled = functools.partial(_step_batch, synthesis, layer=layer, config=config)
-        state = loop_compacted(compiled, lambda state: state.active, (problems, prepared), state, smallest=smallest)
+            before = stage_programs.advance(synthesis, before, codes, index=layer - 1)
+            state = _next_layer_of_batch(state, layer=layer - 1, config=config)
+        prepared = stage_programs.prepare(synthesis, before, codes, index=layer)
+        step = functools.partial(_step_of_batch, synthesis, layer=layer, config=config)
+        state = loop_compacted(step, lambda state: state.active, (problems, prepared), state, smallest=smallest)
     return state
 
 
@@ -314,32 +340,82 @@ def _body(*arguments: Any, **options: Any) -> State:
     return step(*arguments, **options)[0]
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _start_batch(synthesis, problems, *, config):
-    return jax.vmap(lambda problem: (init(problem, config=config), synthesis.start()))(problems)
+def _step_of_batch(synthesis: StagedSynthesis, kept: tuple[Problem, Prepared], states: State, **options: Any) -> State:
+    return step_batch(synthesis, *kept, states, **options)[0]
 
 
-@functools.partial(jax.jit, static_argnames=("layer", "config"))
-def _advance_batch(synthesis, problems, states, befores, *, layer, config):
-    def advance(problem, state, before):
-        before = synthesis.advance(before, edited_codes(problem, state.coefficients), layer)
-        return next_layer(state, layer=layer, config=config), before
+def _of_batch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of one sample as a program for a batch."""
 
-    return jax.vmap(advance)(problems, states, befores)
+    @functools.partial(jax.jit, static_argnames=("layer", "config"))
+    def mapped(*arguments, **options):
+        return jax.vmap(functools.partial(function, **options))(*arguments)
 
-
-@functools.partial(jax.jit, static_argnames="layer")
-def _prepare_batch(synthesis, problems, states, befores, *, layer):
-    def prepare(problem, state, before):
-        return synthesis.prepare(before, edited_codes(problem, state.coefficients), layer)
-
-    return jax.vmap(prepare)(problems, states, befores)
+    return mapped
 
 
-@functools.partial(jax.jit, static_argnames=("layer", "config"))
-def _step_batch(synthesis, kept, states, *, layer, config):
-    body = functools.partial(_body, synthesis, layer=layer, config=config)
-    return jax.vmap(body)(*kept, states)
+class _Slopes(NamedTuple):
+    """The gradient of the loss to the coefficients, by the terms that read no image, and to the image."""
+
+    coefficients: Codes
+    image: Float[Array, "height width channels"]
+
+
+def _judged(
+    problem: Problem, coefficients: Codes, image: Array, *, config: InterventionConfig
+) -> tuple[Losses, _Slopes]:
+    def objective(coefficients: Codes, image: Array) -> tuple[Array, Losses]:
+        losses = _losses(problem, coefficients, merged(problem, coefficients), image, config)
+        return losses.total, losses
+
+    slopes, losses = jax.grad(objective, argnums=(0, 1), has_aux=True)(coefficients, image)
+    return losses, _Slopes(*slopes)
+
+
+class _Current(NamedTuple):
+    """What a step changes: of `State`, the part of the current layer. Layers of the same width share its programs."""
+
+    coefficients: Array
+    moments: Any
+    loss: Array
+    active: Array
+    steps: Array
+
+
+def _current(state: State, layer: int) -> _Current:
+    return _Current(state.coefficients[layer], state.moments, state.loss, state.active, state.steps[..., layer])
+
+
+def _following(state: State, moved: _Current, layer: int) -> State:
+    return State(
+        _with(state.coefficients, layer, moved.coefficients),
+        moved.moments,
+        moved.loss,
+        moved.active,
+        state.steps.at[..., layer].set(moved.steps),
+    )
+
+
+def _gradient(problem: Problem, slopes: _Slopes, pulled: Array, layer: int) -> Array:
+    """The gradient to the coefficients of the layer, from that to its codes."""
+    return slopes.coefficients[layer] + (problem.normal[layer] - problem.displacement[layer]) * pulled
+
+
+def _moved(current: _Current, gradient: Array, loss: Array, *, config: InterventionConfig) -> _Current:
+    finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all()
+    moves = current.active & finite & (jnp.abs(loss - current.loss) >= config.tolerance)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to the power of an integer
+        updates, moments = _adam(config).update(gradient, current.moments)
+    proposed: Any = optax.apply_updates(current.coefficients, updates)
+    keep = lambda new, old: jnp.where(moves, new, old)  # noqa: E731
+    steps = current.steps + moves.astype(jnp.int32)
+    return _Current(
+        coefficients=keep(jnp.clip(proposed, 0, 1), current.coefficients),
+        moments=jax.tree.map(keep, moments, current.moments),
+        loss=jnp.where(finite, keep(loss, current.loss), jnp.nan),
+        active=moves & (steps < config.max_steps),
+        steps=steps,
+    )
 
 
 def _losses(problem: Problem, coefficients: Codes, change: Codes, image: Array, config: InterventionConfig) -> Losses:
@@ -379,3 +455,7 @@ def _length(square: Array) -> Array:
 
 def _with(codes: Codes, layer: int, code: Array) -> Codes:
     return (*codes[:layer], code, *codes[layer + 1 :])
+
+
+_init_of_batch, _codes_of_batch, _next_layer_of_batch = map(_of_batch, (init, edited_codes, next_layer))
+_judged_of_batch, _moved_of_batch = map(_of_batch, (_judged, _moved))
