@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit import checkpoints, images, regions, sheets
+from jaxedit import checkpoints, images, progress, regions, sheets
 from jaxedit.avatars.directions import load_directions
 from jaxedit.avatars.factors import ATTRIBUTES
 from jaxedit.avatars.models import load_classifier, load_parser
+from jaxedit.claims import claiming
 from jaxedit.directions.files import save_direction
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
@@ -38,6 +39,15 @@ def run(output: Path, *, existing: Literal["error", "overwrite"]) -> None:
     """
     if (output / "grid.png").exists() and existing == "error":
         raise FileExistsError(f"{output / 'grid.png'} exists already; choose another --output or --existing overwrite")
+    with claiming(output):
+        with progress.saying("compiling and editing, up to a minute"):
+            pictures, signs = _edited()
+        _write(output, pictures, np.where(signs > 0, "+", "-"))
+    print(f"{output / 'grid.png'}: {len(SEEDS)} samples, each attribute switched; the directions are beside it")
+
+
+def _edited() -> tuple[np.ndarray, np.ndarray]:
+    """`[seeds, 1 + attributes, size, size, 3]` uint8, the originals first; and the signs of the edits."""
     generator, classifier = checkpoints.load("avatars"), load_classifier()
     latents = jnp.stack([sample_z(seed, generator.config.z_dim) for seed in SEEDS])
     styles = jax.jit(jax.vmap(lambda z: edited_styles(generator, z, truncation_psi=_TRUNCATION)))(latents)
@@ -46,11 +56,13 @@ def run(output: Path, *, existing: Literal["error", "overwrite"]) -> None:
     signs = jnp.where(logits > 0, -1.0, 1.0)
     edited = _intervened(generator, latents, originals, signs)
     pictures = np.asarray(images.to_uint8(jnp.concatenate([originals[:, None], edited], axis=1)))
+    return pictures, np.asarray(signs)
 
+
+def _write(output: Path, pictures: np.ndarray, marks: np.ndarray) -> None:
     (output / "directions").mkdir(parents=True, exist_ok=True)
     for direction in load_directions():
         save_direction(output / "directions" / f"{direction.name}.safetensors", direction)
-    marks = np.where(np.asarray(signs) > 0, "+", "-")
     for seed, row, sign in zip(SEEDS, pictures, marks, strict=True):
         names = ["", *(f"_{mark}{name}" for mark, name in zip(sign, ATTRIBUTES, strict=True))]
         for name, picture in zip(names, row, strict=True):
@@ -63,7 +75,6 @@ def run(output: Path, *, existing: Literal["error", "overwrite"]) -> None:
         marks=[mark for row in marks for mark in ("", *row)],
     )
     images.save_png(output / "grid.png", sheet)
-    print(f"{output / 'grid.png'}: {len(SEEDS)} samples, each attribute switched; the directions are beside it")
 
 
 def _intervened(generator: StyleGAN2Generator, latents: jax.Array, originals: jax.Array, signs: jax.Array) -> jax.Array:

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
-from jaxedit import batch, checkpoints, images, metrics, regions, sheets, stage_programs
+from jaxedit import batch, checkpoints, images, metrics, progress, regions, sheets, stage_programs
 from jaxedit.arrays import Reader
 from jaxedit.claims import claiming
 from jaxedit.codes import Codes, chosen_codes, chosen_seeds, latents_digest
@@ -99,8 +98,8 @@ def run(command: Intervene, read_arrays: Reader) -> None:
         drawn = _drawn(command, generator, edits, region, config, codes, set(todo), masks)
         stay, tiles, lost = present - set(todo), {}, []
         with contextlib.ExitStack() as stack:
-            log = None
-            for name, picture in drawn:
+            log, first = None, "compiling and optimising the first pictures"
+            for name, picture in stack.enter_context(progress.bar(drawn, total=len(todo), unit="picture", first=first)):
                 if log is None:
                     begin_pictures(command.output, record, settings, todo)
                     log = stack.enter_context(
@@ -152,14 +151,12 @@ def _drawn(
     masks: dict[str, Path],
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The name of each picture, and what `_draw` gives for it and its steps: one edit after the other."""
-    with tqdm(total=len(todo), unit="picture", disable=None) as progress:
-        for edit in edits:
-            wanted = {index for index, code in enumerate(codes.names) if edit.picture(code) in todo}
-            for part, drawn in _edited(command, generator, edit, region, config, codes, wanted, masks):
-                for row, index in enumerate(part):
-                    if index in wanted:
-                        yield edit.picture(codes.names[index]), {kind: values[row] for kind, values in drawn.items()}
-                        progress.update()
+    for edit in edits:
+        wanted = {index for index, code in enumerate(codes.names) if edit.picture(code) in todo}
+        for part, drawn in _edited(command, generator, edit, region, config, codes, wanted, masks):
+            for row, index in enumerate(part):
+                if index in wanted:
+                    yield edit.picture(codes.names[index]), {kind: values[row] for kind, values in drawn.items()}
 
 
 def _edited(
