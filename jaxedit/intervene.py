@@ -150,7 +150,7 @@ def _drawn(
     todo: set[str],
     masks: dict[str, Path],
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The name of each picture, and what `_draw` gives for it and its steps: one edit after the other."""
+    """The name of each picture, and what `_drawings` gives for it and its steps: one edit after the other."""
     for edit in edits:
         wanted = {index for index, code in enumerate(codes.names) if edit.picture(code) in todo}
         for part, drawn in _edited(command, generator, edit, region, config, codes, wanted, masks):
@@ -169,7 +169,7 @@ def _edited(
     wanted: Set[int],
     masks: dict[str, Path],
 ) -> Iterator[tuple[range, dict[str, np.ndarray]]]:
-    """The batches with something wanted: the pictures' numbers, and for each what `_draw` gives and its steps.
+    """The batches with something wanted: the pictures' numbers, and for each what `_drawings` gives and its steps.
 
     Batches are cut from all pictures, whichever are wanted: how one shrinks depends on all of its pictures, and its
     size decides the last bit of each.

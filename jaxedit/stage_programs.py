@@ -62,9 +62,7 @@ def prepare(synthesis: StagedSynthesis, states: Any, codes: Codes, *, index: int
     """
     if not synthesis.only_adds(index):
         return Prepared(states, None)
-    images = states
-    for following in range(index, len(codes)):
-        images = advance(synthesis, images, codes, index=following)
+    images = _finished(synthesis, states, codes, index)
     return Prepared(states, images - _term(synthesis, states, codes[index], index=index)[0])
 
 
@@ -110,9 +108,13 @@ def synthesize(synthesis: StagedSynthesis, codes: Codes) -> Images:
     Returns:
         The images.
     """
-    states = start(synthesis, count=len(codes[0]))
-    for index in range(len(codes)):
-        states = advance(synthesis, states, codes, index=index)
+    return _finished(synthesis, start(synthesis, count=len(codes[0])), codes, 0)
+
+
+def _finished(synthesis: StagedSynthesis, states: Any, codes: Codes, index: int) -> Images:
+    """The images, from the states before a stage; nothing is kept for a derivative."""
+    for following in range(index, len(codes)):
+        states = advance(synthesis, states, codes, index=following)
     return states
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import flax.struct
@@ -147,9 +148,10 @@ class StagedStyleGAN2:
 
     def stage(self, state: SynthesisState, code: Array, *, index: int) -> Any:
         """See `StagedSynthesis`."""
-        for layer in self._layers(index):
-            state = self._layer(state, code, layer)
-        if self._layers(index)[-1] + 1 < len(self.generator.config.style_layers):
+        layers, styles = self._layers(index), self._read(code, index)
+        for layer in layers:
+            state = self._layer(state, styles[layer], layer)
+        if layers[-1] + 1 < len(self.generator.config.style_layers):
             return state
         assert state.image is not None
         return state.image
@@ -161,7 +163,8 @@ class StagedStyleGAN2:
 
     def term(self, state: SynthesisState, code: Array, *, index: int) -> Image:
         """See `StagedSynthesis`."""
-        image = self._layer(SynthesisState(state.x, None), code, self._layers(index)[0]).image
+        (layer,) = self._layers(index)
+        image = self._layer(SynthesisState(state.x, None), self._read(code, index)[layer], layer).image
         assert image is not None
         while len(image) < self.generator.config.resolution:
             image = upsample2d(image)
@@ -172,6 +175,10 @@ class StagedStyleGAN2:
         generator = self.generator
         return split_styles(code, config=generator.config) if self.space == "s" else generator.styles(code)
 
+    def _read(self, code: Array, index: int) -> Mapping[int, Any]:
+        """The style vectors of at least the layers that read the code."""
+        return {index: code} if self.space == "s" and not self.joint else dict(enumerate(self._styles(code)))
+
     def _layers(self, index: int) -> list[int]:
         """The style layers that read code `index`; they follow each other."""
         layers = self.generator.config.style_layers
@@ -179,10 +186,8 @@ class StagedStyleGAN2:
             return list(range(len(layers)))
         return [index] if self.space == "s" else [i for i, layer in enumerate(layers) if layer.w_index == index]
 
-    def _layer(self, state: SynthesisState, code: Array, layer: int) -> SynthesisState:
-        """The state after a style layer that reads the code."""
+    def _layer(self, state: SynthesisState, style: Array, layer: int) -> SynthesisState:
         generator = self.generator
-        style = code if self.space == "s" and not self.joint else self._styles(code)[layer]
         return stylegan2.synthesis_stage(
             generator.params, state, style, index=layer, config=generator.config, noise=self.noise
         )
