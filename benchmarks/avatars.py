@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import numpy as np
 from sklearn.svm import LinearSVC
 
 from benchmarks import measure
-from jaxedit import avatars, checkpoints, images, metrics, sheets, stylegan2
+from benchmarks.pictures import save_sheet
+from jaxedit import avatars, checkpoints, images, metrics, stylegan2
 from jaxedit.arguments import parse_or_exit
 from jaxedit.avatars import evaluate, models
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
@@ -122,43 +123,42 @@ def separability(generator: StyleGAN2Generator, classifier: Any, count: int) -> 
     return report
 
 
-def save_sheet(path: Path, pictures: Iterable[Any], *, rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Writes a sheet of float images."""
-    tiles = (np.asarray(images.to_uint8(jnp.asarray(picture))) for picture in pictures)
-    images.save_png(path, sheets.labelled_sheet(tiles, rows=rows, columns=columns))
-
-
 def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.ndarray, options: Options) -> None:
     """Renders, samples, truncation, interpolation, and nearest renders beside generated samples."""
     count, numbers = _TILES * _TILES, [f"sample {number}" for number in range(_TILES)]
     single = {"rows": [""], "columns": [f"sample {number}" for number in range(count)]}
     keys = jax.random.split(jax.random.key(_HELD_OUT), count)
-    save_sheet(options.output / "renders.png", jax.jit(jax.vmap(rendered))(keys), **single)
-    sample = jax.jit(jax.vmap(functools.partial(generated, generator), (0, None)))
+    pictures = images.to_uint8(jax.jit(jax.vmap(rendered))(keys))
+    save_sheet(options.output / "renders.jpg", pictures, **single)
+    sample = jax.jit(jax.vmap(lambda key, psi: images.to_uint8(generated(generator, key, psi)), (0, None)))
     keys = jax.random.split(jax.random.key(_GENERATED), (options.samples // _BATCH, _BATCH))[0]
     for psi in (1.0, 0.7):
-        save_sheet(options.output / f"generated_psi_{psi}.png", sample(keys[:count], psi), **single)
+        save_sheet(options.output / f"generated_psi_{psi}.jpg", sample(keys[:count], psi), **single)
     levels = jnp.linspace(0.0, 1.0, _TILES)
     truncated = jax.vmap(sample, (None, 0), 1)(keys[:_TILES], levels)
     tiles = truncated.reshape(count, *truncated.shape[2:])
-    save_sheet(options.output / "truncation.png", tiles, rows=numbers, columns=[f"psi {psi:.2f}" for psi in levels])
+    save_sheet(options.output / "truncation.jpg", tiles, rows=numbers, columns=[f"psi {psi:.2f}" for psi in levels])
 
     def between(first: jax.Array, second: jax.Array, weight: jax.Array) -> jax.Array:
         ends = [generator.map(jax.random.normal(key, (generator.config.z_dim,))) for key in (first, second)]
-        return generator.synthesize(generator.styles(ends[0] + weight * (ends[1] - ends[0])), noise="const")
+        styles = generator.styles(ends[0] + weight * (ends[1] - ends[0]))
+        return images.to_uint8(generator.synthesize(styles, noise="const"))
 
     steps = jax.jit(jax.vmap(jax.vmap(between, (None, None, 0)), (0, 0, None)))(
         keys[:_TILES], keys[_TILES : 2 * _TILES], levels
     )
     tiles, columns = steps.reshape(count, *steps.shape[2:]), [f"{level:.0%}" for level in levels]
-    save_sheet(options.output / "interpolation.png", tiles, rows=numbers, columns=columns)
+    save_sheet(options.output / "interpolation.jpg", tiles, rows=numbers, columns=columns)
 
     described = lambda key: (rendered(key), classifier.pooled_features(rendered(key)))  # noqa: E731
     pictures, known = collect(described, _TRAIN, options.neighbours)
     nearest = np.asarray(metrics.nearest_neighbors(features[:_TILES], known, k=_TILES - 1).indices)
     rows = zip(sample(keys[:_TILES], 1.0), nearest, strict=True)
-    tiles, columns = [tile for own, row in rows for tile in (own, *pictures[row])], [str(k) for k in range(1, _TILES)]
-    save_sheet(options.output / "neighbours.png", tiles, rows=numbers, columns=["generated", *columns])
+    tiles, columns = (
+        [tile for own, row in rows for tile in (own, *images.to_uint8(pictures[row]))],
+        [str(k) for k in range(1, _TILES)],
+    )
+    save_sheet(options.output / "neighbours.jpg", tiles, rows=numbers, columns=["generated", *columns])
 
 
 def as_markdown(report: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from untrained import untrained
 
-from benchmarks import floors, latency, measure, training
+from benchmarks import first_picture, floors, latency, measure, training
 from benchmarks.peers import ada
 from jaxedit import checkpoints
 from jaxedit.generators.stylegan2 import StyleGAN2Config
@@ -152,3 +152,18 @@ def test_freed_memory_is_kept():
         "import jax.numpy as jnp; assert float(jnp.ones((2000, 2000)).sum()) == 4e6\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.slow
+def test_first_pictures_are_drawn_cold_and_warm(tmp_path):
+    """Protects: the commands are today's, each runs with an empty cache and again, and one that fails is no time."""
+    command = [sys.executable, "-m", "benchmarks.first_picture", "--resolutions", "8", "--output", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*.json")
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["command"], row["cache"]) for row in rows] == [
+        (f"{name}, 8 px", cache) for name in ("edit", "intervene") for cache in ("cold", "warm")
+    ]
+    with pytest.raises(SystemExit, match="drew nothing:\nerror: "):
+        first_picture.run(sys.executable, ["edit", "nowhere"], folder=tmp_path, cache=tmp_path)

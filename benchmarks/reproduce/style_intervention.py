@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measure
+from benchmarks.pictures import save_sheet
 from benchmarks.reproduce import baselines
 from benchmarks.reproduce import style_intervention_report as reports
 from benchmarks.reproduce import world as worlds
 from benchmarks.reproduce.edits import Outcome, Path, Samples, measured, samples_of, strength_for, styles_of
 from benchmarks.reproduce.world import World
-from jaxedit import avatars, images, sheets
+from jaxedit import avatars, images
 from jaxedit.directions.svm import Boundary
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.methods import style_intervention
@@ -155,7 +156,7 @@ def attribute_report(
     rows |= {name: outcome.picture for name, outcome in outcomes.items()}
     tiles = (tile for row in rows.values() for tile in row[:_TILES])
     columns = [f"sample {number}" for number in range(_TILES)]
-    images.save_png(output / f"{attribute}.png", sheets.labelled_sheet(tiles, rows=list(rows), columns=columns))
+    save_sheet(output / f"{attribute}.jpg", tiles, rows=list(rows), columns=columns)
     return report
 
 

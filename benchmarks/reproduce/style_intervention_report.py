@@ -93,7 +93,7 @@ def as_markdown(report: dict[str, Any], attributes: Sequence[str], ablated: Sequ
     lines += ["", "## Sheets", ""]
     for attribute, row in found.items():
         drawn = (name for name in row["methods"] if "strength 1" not in name)
-        lines += [f"* `{attribute}.png`, rows: original, {', '.join(drawn)}"]
+        lines += [f"* `{attribute}.jpg`, rows: original, {', '.join(drawn)}"]
     return "\n".join(lines) + "\n"
 
 
