@@ -33,10 +33,12 @@ from pathlib import Path
 import jax
 import numpy as np
 from PIL import Image
-from jaxedit import Direction, avatars, checkpoints, save_direction, stylegan2
+from jaxedit import Direction, checkpoints, save_direction, stylegan2
+from jaxedit.avatars.directions import load_directions
 
 folder, resolution = Path(sys.argv[1]), int(sys.argv[2])
-save_direction(folder / "eyeglasses.safetensors", avatars.load_direction("eyeglasses"))
+for direction in load_directions():
+    save_direction(folder / f"{direction.name}.safetensors", direction)
 config = stylegan2.StyleGAN2Config(resolution=resolution)
 params = stylegan2.init(jax.random.key(0), config=config)
 checkpoints.save(folder / "random", network="generator", params=params, config=config, metadata={"source": "random"})
