@@ -79,7 +79,8 @@ def commands(inputs: Path, resolutions: tuple[int, ...]) -> dict[str, list[str]]
         if resolution != 64:
             folder = inputs / str(resolution)
             random = [str(folder / "random"), "--seeds", "0", "--direction", str(folder / "w.safetensors")]
-            local = ["--normal", str(folder / "s.safetensors"), "--mask", str(folder / "mask.png")]
+            # Two steps in each of the layers: how many random weights take differs from the last bit on.
+            local = ["--normal", str(folder / "s.safetensors"), "--mask", str(folder / "mask.png"), "--max-steps", "2"]
             listed[f"edit, {resolution} px"] = ["edit", *random, "--strengths", "3"]
             listed[f"intervene, {resolution} px"] = ["intervene", *random, *local]
     return listed
