@@ -1,7 +1,8 @@
 """How good the built-in generator is: `python -m benchmarks.avatars` writes numbers, a table and picture sheets.
 
-Everything is measured in features of the package's classifier, so the distances compare with each other only, not with
-those of other papers. Beside each stand the floor (two sets of renders) and the ceiling (an untrained generator).
+Everything is measured in features of the package's two classifiers, so the distances compare with each other only, not
+with those of other papers. The generator is trained with features of the first; no training sees the second, the judge.
+Beside each stand the floor (two sets of renders) and the ceiling (an untrained generator).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from benchmarks.pictures import save_sheet
 from jaxedit import avatars, checkpoints, images, metrics, stylegan2
 from jaxedit.arguments import parse_or_exit
 from jaxedit.avatars import evaluate, models
+from jaxedit.avatars.latents import factors_from_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.memory import keep_freed_memory
 
@@ -37,6 +39,8 @@ class Options:
 
     generator: str = checkpoints.BUILT_IN
     """A checkpoint directory; by default the generator in the package."""
+    before: Path | None = None
+    """Another generator, to be drawn beside this one."""
     samples: int = 5000
     """Renders and generated samples in each set, a multiple of 100."""
     neighbours: int = 20_000
@@ -68,8 +72,10 @@ def generated(generator: StyleGAN2Generator, key: jax.Array, truncation_psi: flo
     return generator.synthesize(generator.styles(w), noise="const")
 
 
-def distances(generator: StyleGAN2Generator, classifier: Any, count: int) -> tuple[dict[str, Any], np.ndarray]:
-    """Frechet distance, precision and recall to held-out renders; and the features of the generated set."""
+def distances(
+    generator: StyleGAN2Generator, networks: dict[str, Any], count: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Frechet distance, precision and recall to held-out renders, and the features of the generated set; by network."""
     untrained = StyleGAN2Generator(
         jax.jit(functools.partial(stylegan2.init, config=generator.config))(jax.random.key(0)), generator.config
     )
@@ -79,14 +85,19 @@ def distances(generator: StyleGAN2Generator, classifier: Any, count: int) -> tup
         "floor: other renders": (rendered, _FLOOR),
         "ceiling: untrained": (functools.partial(generated, untrained), _GENERATED),
     }
-    real = collect(lambda key: classifier.pooled_features(rendered(key)), _HELD_OUT, count)
-    report, kept = {}, real
-    for name, (draw, seed) in sources.items():
-        features = collect(lambda key, draw=draw: classifier.pooled_features(draw(key)), seed, count)
-        precision, recall = jax.jit(metrics.precision_recall)(real, features)
-        frechet = metrics.frechet_distance(real, features)
-        report[name] = {"frechet": frechet, "precision": float(precision), "recall": float(recall)}
-        kept = features if name == "generated" else kept
+
+    def features(draw: Callable[[jax.Array], jax.Array], seed: int) -> dict[str, np.ndarray]:
+        return collect(lambda key: {k: n.pooled_features(draw(key)) for k, n in networks.items()}, seed, count)
+
+    real, kept = features(rendered, _HELD_OUT), {}
+    report: dict[str, Any] = {network: {} for network in networks}
+    for name, source in sources.items():
+        found = features(*source)
+        for network in networks:
+            precision, recall = jax.jit(metrics.precision_recall)(real[network], found[network])
+            frechet = metrics.frechet_distance(real[network], found[network])
+            report[network][name] = {"frechet": frechet, "precision": float(precision), "recall": float(recall)}
+        kept = found if name == "generated" else kept
     return report, kept
 
 
@@ -134,6 +145,7 @@ def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.nda
     keys = jax.random.split(jax.random.key(_GENERATED), (options.samples // _BATCH, _BATCH))[0]
     for psi in (1.0, 0.7):
         save_sheet(options.output / f"generated_psi_{psi}.jpg", sample(keys[:count], psi), **single)
+    draw_beside(generator, options)
     levels = jnp.linspace(0.0, 1.0, _TILES)
     truncated = jax.vmap(sample, (None, 0), 1)(keys[:_TILES], levels)
     tiles = truncated.reshape(count, *truncated.shape[2:])
@@ -161,16 +173,36 @@ def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.nda
     save_sheet(options.output / "neighbours.jpg", tiles, rows=numbers, columns=["generated", *columns])
 
 
+def draw_beside(generator: StyleGAN2Generator, options: Options) -> None:
+    """The renders that latents stand for, and what the generators make of them."""
+    z = jax.vmap(lambda key: jax.random.normal(key, (generator.config.z_dim,)))(
+        jax.random.split(jax.random.key(_GENERATED), 2 * _TILES)
+    )
+    renders = jax.jit(jax.vmap(lambda one: avatars.render(factors_from_z(one), size=64).image))(z)
+    rows, tiles = ["render"], [images.to_uint8(renders)]
+    named = {"": generator, **({"before, ": checkpoints.load(options.before)} if options.before else {})}
+    for name, other in named.items():
+        for psi in (1.0, 0.7):
+
+            def draw(one: jax.Array, other: StyleGAN2Generator = other, psi: float = psi) -> jax.Array:
+                return other.synthesize(other.styles(other.map(one, truncation_psi=psi)), noise="const")
+
+            rows.append(f"{name}psi {psi}")
+            tiles.append(images.to_uint8(jax.jit(jax.vmap(draw))(z)))
+    columns = [f"sample {number}" for number in range(2 * _TILES)]
+    save_sheet(options.output / "beside_renders.jpg", np.concatenate(tiles), rows=rows, columns=columns)
+
+
 def as_markdown(report: dict[str, Any]) -> str:
     """The report's numbers as tables."""
-    lines = [
-        "# The built-in generator",
-        "",
-        "| to held-out renders | Frechet | precision | recall |",
-        "|---|---|---|---|",
-    ]
-    for name, row in report["distances"].items():
-        lines.append(f"| {name} | {row['frechet']:.3f} | {row['precision']:.3f} | {row['recall']:.3f} |")
+    numbers = ("Frechet", "precision", "recall")
+    columns = [f"{number}, {network}" for network in report["distances"] for number in numbers]
+    lines = ["# The built-in generator", "", f"| to held-out renders | {' | '.join(columns)} |", "|---" * 7 + "|"]
+    for name in report["distances"]["classifier"]:
+        rows = [report["distances"][network][name] for network in report["distances"]]
+        lines.append(
+            f"| {name} | " + " | ".join(f"{row[number.lower()]:.3f}" for row in rows for number in numbers) + " |"
+        )
     lines += ["", "| attribute | classifiers agree | SVM in Z | in W | in S |", "|---|---|---|---|---|"]
     columns = [report["agreement"], *(report["separability"][space] for space in "zws")]
     for name in (*avatars.ATTRIBUTES, "mean"):
@@ -192,12 +224,13 @@ def main(options: Options) -> None:
     generator, classifier, judge = checkpoints.load(options.generator), models.load_classifier(), models.load_judge()
     options.output.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {"environment": measure.environment(), "samples": options.samples}
-    report["distances"], features = distances(generator, classifier, options.samples)
+    networks = {"classifier": classifier, "judge": judge}
+    report["distances"], features = distances(generator, networks, options.samples)
     report["agreement"] = agreement(generator, classifier, judge, options.samples)
     report["separability"] = separability(generator, classifier, options.svm_samples)
     if not options.generator_only:
         report["networks"] = evaluate.evaluate(evaluate.Evaluate())
-    draw_sheets(generator, classifier, features, options)
+    draw_sheets(generator, classifier, features["classifier"], options)
     (options.output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (options.output / "report.md").write_text(as_markdown(report), encoding="utf-8")
     print(as_markdown(report))

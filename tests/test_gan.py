@@ -118,13 +118,16 @@ def test_a_generator_that_is_trained_already_is_spared_at_first():
 def test_fakes_mix_two_latents(start):
     """Protects: style mixing with its probability, from any row but the first on."""
     keys, rows = jax.random.split(jax.random.key(7), 2000), CONFIG.generator.num_ws
-    draw = jax.jit(jax.vmap(lambda key: gan_terms.fake_w_plus(key, start.generator, config=CONFIG)))
-    w, first = map(np.asarray, draw(keys))
+    draw = jax.jit(jax.vmap(lambda key: gan_terms.fake_code(key, start.generator, config=CONFIG)))
+    z, first, w, mixed = map(np.asarray, draw(keys))
+    mapped = jax.jit(jax.vmap(lambda z: stylegan2.map_latent(start.generator, z, config=CONFIG.generator)))(z)
+    np.testing.assert_allclose(first, mapped, rtol=1e-4, atol=1e-6)
     own = np.isclose(w, first[:, None], rtol=1e-4, atol=1e-6).all(2)
     taken = own.sum(1)
     assert own[:, 0].all() and (np.sort(own, axis=1)[:, ::-1] == own).all(), "first rows of one, last of the other"
     other = w[:, -1:]
     assert (np.isclose(w, other, rtol=1e-4, atol=1e-6).all(2) | own).all(), "of one other"
+    np.testing.assert_array_equal(mixed, taken < rows)
     assert abs(np.mean(taken < rows) - 0.9) < 4 * np.sqrt(0.9 * 0.1 / 2000)
     shares = np.bincount(taken[taken < rows], minlength=rows)[1:] / np.sum(taken < rows)
     np.testing.assert_allclose(shares, 1 / (rows - 1), atol=0.05)
@@ -219,3 +222,43 @@ def test_impossible_configurations_are_refused(message):
     """Protects: one line before anything is compiled."""
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIG, **BAD[message])
+
+
+def test_a_pair_loss_draws_fakes_of_one_latent_to_what_it_says(start, reals):
+    """Protects: the generator goes down both slopes, and fakes of two latents only the discriminator's."""
+    brightness = lambda z, image: 100.0 * jnp.mean(jnp.square(image - jnp.tanh(z[0])))  # noqa: E731
+
+    def after(style_mixing, pair_loss):
+        config = dataclasses.replace(
+            CONFIG, style_mixing=style_mixing, path_length_weight=0.0, r1_gamma=0.0, augment_target=None
+        )
+        step = jax.jit(functools.partial(gan.step, config=config, pair_loss=pair_loss), compiler_options=QUICKLY)
+        states, infos = [start], []
+        for _ in range(12):
+            state, info = step(states[-1], reals)
+            states.append(state)
+            infos.append(info)
+        return states, infos
+
+    def distance(state):
+        def of_one(z):
+            w = stylegan2.map_latent(state.generator, z, config=CONFIG.generator)
+            styles = stylegan2.styles(state.generator, w, config=CONFIG.generator)
+            return brightness(z, stylegan2.synthesize(state.generator, styles, config=CONFIG.generator, noise="none"))
+
+        z = jax.random.normal(jax.random.key(9), (64, CONFIG.generator.z_dim))
+        return float(jnp.mean(jax.jit(jax.vmap(of_one))(z)))
+
+    (paired, infos), (alone, others) = after(0.0, brightness), after(0.0, None)
+    assert distance(paired[-1]) < 0.8 * distance(start) and distance(paired[-1]) < 0.9 * distance(alone[-1])
+    assert infos[0].pair_loss > 0 and np.isnan(others[0].pair_loss)
+    assert infos[0].generator_loss == pytest.approx(float(others[0].generator_loss), rel=1e-5)
+    mixed, infos = after(1.0, brightness)
+    assert infos[0].pair_loss == 0
+    close = [
+        np.isclose(a, b, rtol=1e-3, atol=1e-5).ravel()
+        for a, b in zip(
+            jax.tree.leaves(mixed[1].generator), jax.tree.leaves(after(1.0, None)[0][1].generator), strict=True
+        )
+    ]
+    assert np.mean(np.concatenate(close)) > 0.99

@@ -12,22 +12,24 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
+from jaxedit.avatars import models
 from jaxedit.avatars.factors import Factors
 from jaxedit.avatars.latents import Z_DIM, factors_from_z
-from jaxedit.avatars.renderer import PARSING_CLASSES, render
+from jaxedit.avatars.pairs import PairErrors, pair_errors, weighted
+from jaxedit.avatars.renderer import render
 from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
+from jaxedit.networks.attributes import AttributeClassifier
 from jaxedit.nn import leaky_relu
 from jaxedit.training import supervised
 from jaxedit.training.supervised import FitConfig
 
 Params = dict[str, Any]
 
-_DETAIL = 3.0
-_WEIGHTS = {"background": 0.5, "cloth": 0.7, "neck": 0.8, "hair": 0.9, "hat": 1.0, "skin": 1.2}  # others: _DETAIL
-_EDGES = 0.5
+_SHAPES, _SHARP = PairErrors(1.0, 0.0, 0.0), PairErrors(1.0, 0.5, 0.05)
+_SHAPES_SHARE = 4  # one in so many renders is for the first stage
 _MAPPING_BATCH = 512
 _COUNTED = 10_000
 
@@ -45,12 +47,12 @@ class Pictures(NamedTuple):
     Attributes:
         z: `[batch, z_dim]` float32.
         image: `[batch, size, size, 3]` float32, the renderings of their factors.
-        weight: `[batch, size, size]` float32, weight of each pixel by its parsing class: small parts count most.
+        parsing: `[batch, size, size]` int32, the class of each pixel.
     """
 
     z: Float[Array, "batch z_dim"]
     image: Float[Array, "batch size size 3"]
-    weight: Float[Array, "batch size size"]
+    parsing: Int[Array, "batch size size"]
 
 
 def wanted_w(factors: Factors, *, w_dim: int) -> Float[Array, " w_dim"]:
@@ -116,24 +118,27 @@ def draw_pictures(key: Key[Array, ""], *, config: StyleGAN2Config, batch_size: i
     """Draws latents and renders the avatars that they stand for."""
     z = jax.random.normal(key, (batch_size, config.z_dim))
     drawn = jax.vmap(lambda one: render(factors_from_z(one), size=config.resolution))(z)
-    table = jnp.array([_WEIGHTS.get(name, _DETAIL) for name in PARSING_CLASSES])
-    return Pictures(z, drawn.image, table[drawn.parsing])
+    return Pictures(z, drawn.image, drawn.parsing)
 
 
-def image_loss(params: Params, pictures: Pictures, *, config: StyleGAN2Config, edges: float) -> Any:
-    """Weighted absolute error of the generator's images, plus `edges` times that of the differences of neighbouring
-    pixels: it sharpens edges that are in place, and keeps those that are not from getting there."""
+def image_loss(
+    params: Params,
+    pictures: Pictures,
+    *,
+    config: StyleGAN2Config,
+    classifier: AttributeClassifier,
+    weights: PairErrors,
+) -> Any:
+    """Error of the generator's images: the weighted sum of their `pair_errors`."""
 
-    def generate(z: Array) -> Array:
+    def errors(z: Array, wanted: Array, parsing: Array) -> PairErrors:
         w = stylegan2.map_latent(params["params"], z, config=config)
         styles = stylegan2.styles(params["params"], w, config=config)
-        return stylegan2.synthesize(params["params"], styles, config=config, noise="none")
+        image = stylegan2.synthesize(params["params"], styles, config=config, noise="none")
+        return pair_errors(image, wanted, parsing, classifier=classifier)
 
-    error, weight = jax.vmap(generate)(pictures.z) - pictures.image, pictures.weight[..., None]
-    across = jnp.mean(jnp.abs(jnp.diff(error, axis=2)) * weight[:, :, 1:])
-    down = jnp.mean(jnp.abs(jnp.diff(error, axis=1)) * weight[:, 1:])
-    absolute = jnp.mean(jnp.abs(error) * weight)
-    return absolute + edges * (across + down), ({}, {"absolute": absolute, "edges": across + down})
+    means = jax.tree.map(jnp.mean, jax.vmap(errors)(*pictures))
+    return weighted(means, weights), ({}, means._asdict())
 
 
 def fit_generator(
@@ -146,14 +151,14 @@ def fit_generator(
     mapping_steps: int,
     directory: Path,
 ) -> Params:
-    """Fits a generator in three stages: the mapping network, the pictures, and once more with sharp edges.
+    """Fits a generator in three stages: the mapping network, the pictures, and once more with edges and features.
 
     The same call again goes on where it was stopped.
 
     Args:
         key: A typed key.
         config: The architecture; `z_dim` has to be `latents.Z_DIM`.
-        images: Renders to learn from, divided evenly between the last two stages.
+        images: Renders to learn from, a quarter in the second stage and the others in the third.
         batch_size: Renders per step.
         learning_rate: At its highest.
         mapping_steps: Steps of the first stage, of 512 latents each.
@@ -179,13 +184,15 @@ def fit_generator(
         save_every=5000,
     )["params"]
     params["mapping"] = mapping | {"w_avg": mean_w(keys[0], mapping, config=config)}
-    for stage, stage_key, edges in (("shapes", keys[1], 0.0), ("edges", keys[2], _EDGES)):
+    early, classifier = images // _SHAPES_SHARE, models.load_classifier()
+    stages = (("shapes", keys[1], early, _SHAPES), ("sharp", keys[2], images - early, _SHARP))
+    for stage, stage_key, seen, weights in stages:
         params = supervised.fit(
             stage_key,
             _as_trained(params),
             draw=functools.partial(draw_pictures, config=config, batch_size=batch_size),
-            loss=functools.partial(image_loss, config=config, edges=edges),
-            config=FitConfig(images // (2 * batch_size), learning_rate, weight_decay=0.0),
+            loss=functools.partial(image_loss, config=config, classifier=classifier, weights=weights),
+            config=FitConfig(seen // batch_size, learning_rate, weight_decay=0.0),
             directory=directory / stage,
         )["params"]
     return params

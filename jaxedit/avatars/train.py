@@ -73,11 +73,10 @@ class Embedding(Network):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Generator(Network):
-    """Fit a StyleGAN2 to renders, latent by latent: the checkpoint `generator` in --output, for `jaxedit
-    train-stylegan2 --init`."""
+    """Fit a StyleGAN2 to renders, latent by latent: the checkpoint `generator` in --output, for `paired --init`."""
 
-    images: int = 160_000
-    """Renders to learn from, half of them with sharpened edges."""
+    images: int = 320_000
+    """Renders to learn from, three quarters of them with edges and features."""
     batch_size: int = 16
     learning_rate: float = 0.03
     channel_base: int = 2048
@@ -86,6 +85,28 @@ class Generator(Network):
     """... and at most this."""
     mapping_steps: int = 15_000
     """Steps of the mapping network's fit, of 512 latents each."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Paired(Network):
+    """Train a fitted generator adversarially, each fake held to the render of its latent: the checkpoint `generator`
+    in --output."""
+
+    init: Path
+    """Checkpoint directory of the generator to start from, such as `generator` leaves."""
+    images: int = 400_000
+    """Renders to show to the discriminator."""
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    """Of both networks."""
+    style_mixing: float = 0.3
+    """Probability that a fake is of two latents, and paired with nothing."""
+    pixels: float = 3.0
+    """Weight of the pixels' error ..."""
+    edges: float = 1.0
+    """... of that of their differences ..."""
+    features: float = 0.1
+    """... and of the classifier's features, beside the discriminator's verdict."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,6 +133,7 @@ class Pack:
 
 _COMMANDS = {
     "generator": Generator,
+    "paired": Paired,
     "pack": Pack,
     "directions": Directions,
     "classifier": Classifier,
@@ -136,7 +158,12 @@ def train_network(options: Network) -> None:
         raise ValueError(
             f"--images {options.images} --batch-size {options.batch_size}: one whole batch or more is needed"
         )
-    _fit_generator(options) if isinstance(options, Generator) else _fit_to_task(options)
+    if isinstance(options, Generator):
+        _fit_generator(options)
+    elif isinstance(options, Paired):
+        _train_paired(options)
+    else:
+        _fit_to_task(options)
 
 
 def _fit_to_task(options: Network) -> None:
@@ -188,6 +215,22 @@ def _fit_generator(options: Generator) -> None:
         config=config,
         metadata={"source": "fitted to avatars by jaxedit", "seed": options.seed, "images": options.images},
         replace=True,
+    )
+
+
+def _train_paired(options: Paired) -> None:
+    from jaxedit import checkpoints
+    from jaxedit.avatars import paired, pairs
+
+    paired.train_paired(
+        checkpoints.load(options.init),
+        weights=pairs.PairErrors(options.pixels, options.edges, options.features),
+        images=options.images,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        style_mixing=options.style_mixing,
+        seed=options.seed,
+        directory=options.output,
     )
 
 

@@ -95,6 +95,23 @@ def pooled_features(
     return outputs[1]
 
 
+def feature_maps(
+    params: Params, image: Float[Array, "height width 3"], *, config: AttributesConfig
+) -> tuple[Float[Array, "_ _ _"], ...]:
+    """Describes an image by the features of every stage of the trunk, for losses that compare images.
+
+    Args:
+        params: As made by `init`.
+        image: `[height, width, 3]` float32 RGB about [-1, 1].
+        config: The architecture.
+
+    Returns:
+        For each stage `[height, width, features]`, not negative, each half the size of the one before.
+    """
+    outputs: Any = ResNet(config).apply({name: tree["trunk"] for name, tree in params.items()}, image)
+    return outputs
+
+
 @flax.struct.dataclass(repr=False)
 class AttributeClassifier(Described):
     """A classifier as a frozen pytree: `params` are leaves, `config` is static."""
@@ -109,3 +126,7 @@ class AttributeClassifier(Described):
     def pooled_features(self, image: Float[Array, "height width 3"]) -> Float[Array, " features"]:
         """See `pooled_features`."""
         return pooled_features(self.params, image, config=self.config)
+
+    def feature_maps(self, image: Float[Array, "height width 3"]) -> tuple[Float[Array, "_ _ _"], ...]:
+        """See `feature_maps`."""
+        return feature_maps(self.params, image, config=self.config)

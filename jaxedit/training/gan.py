@@ -12,6 +12,7 @@ under `jit` with the state replicated over a mesh and the reals divided along th
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,7 @@ from jaxedit.training import augment, gan_terms
 from jaxedit.training.gan_config import GanConfig, optimizer
 
 Params = dict[str, Any]
+PairLoss = Callable[[Float[Array, " z_dim"], Float[Array, "resolution resolution channels"]], Float[Array, ""]]
 
 _ADAPT_INTERVAL = 4
 
@@ -73,6 +75,8 @@ class StepInfo(NamedTuple):
         real_sign: Mean of `sign(D(real))`: 1 where the discriminator knows all reals.
         r1_penalty: Mean squared norm of D's gradient to a real, without weight (see `gan_terms.r1_penalty`).
         augment_p: Probability of augmentation.
+        pair_loss: Mean over the fakes of one latent of what `step` is given under this name, 0 if there is none of
+            them; NaN if it is not given.
     """
 
     generator_loss: Float[Array, ""]
@@ -84,6 +88,7 @@ class StepInfo(NamedTuple):
     real_sign: Float[Array, ""]
     r1_penalty: Float[Array, ""]
     augment_p: Float[Array, ""]
+    pair_loss: Float[Array, ""]
 
 
 def _generator_optimizer(config: GanConfig) -> optax.GradientTransformation:
@@ -129,6 +134,7 @@ def step(
     reals: Float[Array, "batch resolution resolution channels"],
     *,
     config: GanConfig,
+    pair_loss: PairLoss | None = None,
     sharding: jax.sharding.NamedSharding | None = None,
 ) -> tuple[GanState, StepInfo]:
     """Does one step of training.
@@ -137,13 +143,15 @@ def step(
         state: From `init` or the step before.
         reals: `[batch_size, resolution, resolution, image_channels]` float32 in [-1, 1].
         config: As given to `init`.
+        pair_loss: Where it is known what image a latent should have: maps the latent of a fake and its image to a
+            loss, which is added to that of the discriminator's verdict. Fakes of two latents have none.
         sharding: How the reals are divided among devices, if they are (see the module).
 
     Returns:
         The next state, and the losses.
     """
     number, augment_p, nothing = state.step, state.augment_p, jnp.float32(jnp.nan)
-    state, generator_loss = _generator_update(state, sharding, config)
+    state, generator_loss, paired = _generator_update(state, pair_loss, sharding, config)
     path_penalty = path_length = r1_penalty = nothing
     if config.path_length_weight:
         state, path_penalty, path_length = lax.cond(
@@ -176,6 +184,7 @@ def step(
         real_sign=real_sign,
         r1_penalty=r1_penalty,
         augment_p=augment_p,
+        pair_loss=paired,
     )
 
 
@@ -187,16 +196,15 @@ def _keys(state: GanState, use: int, count: int, sharding: jax.sharding.NamedSha
     return lax.with_sharding_constraint(keys, sharding)
 
 
-def _fakes(params: Params, keys: Key[Array, " batch"], config: GanConfig) -> tuple[Array, Array]:
-    """A batch of fakes, and the mean of their w."""
+def _fakes(params: Params, keys: Key[Array, " batch"], config: GanConfig) -> tuple[Array, gan_terms.Code]:
+    """A batch of fakes and their codes."""
 
     def one(key):
         latent_key, noise_key = jax.random.split(key)
-        w, first = gan_terms.fake_w_plus(latent_key, params, config=config)
-        return gan_terms.fake_image(params, w, noise_key, config=config), first
+        code = gan_terms.fake_code(latent_key, params, config=config)
+        return gan_terms.fake_image(params, code.w_plus, noise_key, config=config), code
 
-    images, first = jax.vmap(one)(keys)
-    return images, jnp.mean(first, axis=0)
+    return jax.vmap(one)(keys)
 
 
 def _discriminate(params: Params, images: Array, config: GanConfig) -> Array:
@@ -213,21 +221,27 @@ def _augmented(
 
 
 def _generator_update(
-    state: GanState, sharding: jax.sharding.NamedSharding | None, config: GanConfig
-) -> tuple[GanState, Array]:
+    state: GanState, pair_loss: PairLoss | None, sharding: jax.sharding.NamedSharding | None, config: GanConfig
+) -> tuple[GanState, Array, Array]:
     keys = _keys(state, _GENERATOR, config.batch_size, sharding)
 
     def loss(params):
-        images, w_mean = _fakes(params, keys, config)
-        images = _augmented(state, images, _AUGMENT_GENERATOR, sharding, config)
-        logits = _discriminate(state.discriminator, images, config)
-        return jnp.mean(jax.nn.softplus(-logits)), w_mean
+        images, codes = _fakes(params, keys, config)
+        augmented = _augmented(state, images, _AUGMENT_GENERATOR, sharding, config)
+        adversarial = jnp.mean(jax.nn.softplus(-_discriminate(state.discriminator, augmented, config)))
+        if pair_loss is None:
+            return adversarial, (adversarial, jnp.float32(jnp.nan), jnp.mean(codes.w, axis=0))
+        alone = 1.0 - codes.mixed.astype(jnp.float32)
+        summed = jnp.sum(jax.vmap(pair_loss)(codes.z, images) * alone)
+        # Divided by the whole batch, so that a fake weighs the same however many others are mixed.
+        total = adversarial + summed / config.batch_size
+        return total, (adversarial, summed / jnp.maximum(jnp.sum(alone), 1.0), jnp.mean(codes.w, axis=0))
 
-    (value, w_mean), gradients = jax.value_and_grad(loss, has_aux=True)(state.generator)
+    gradients, (adversarial, paired, w_mean) = jax.grad(loss, has_aux=True)(state.generator)
     state = _apply_to_generator(state, gradients, config)
     mapping = state.generator["mapping"]
     w_avg = w_mean + config.w_avg_beta * (mapping["w_avg"] - w_mean)
-    return state._replace(generator=state.generator | {"mapping": mapping | {"w_avg": w_avg}}), value
+    return state._replace(generator=state.generator | {"mapping": mapping | {"w_avg": w_avg}}), adversarial, paired
 
 
 def _path_length_update(
@@ -238,9 +252,9 @@ def _path_length_update(
     size, channels = config.generator.resolution, config.generator.image_channels
 
     def one(params, latent_key, noise_key, direction_key):
-        w, _ = gan_terms.fake_w_plus(latent_key, params, config=config)
+        w_plus = gan_terms.fake_code(latent_key, params, config=config).w_plus
         direction = jax.random.normal(direction_key, (size, size, channels))
-        return gan_terms.path_length(params, w, noise_key, direction, config=config)
+        return gan_terms.path_length(params, w_plus, noise_key, direction, config=config)
 
     def loss(params):
         lengths = jax.vmap(functools.partial(one, params))(latent_keys, noise_keys, direction_keys)

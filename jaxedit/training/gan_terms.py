@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jaxedit.generators import stylegan2, stylegan2_discriminator
 from jaxedit.training.gan_config import GanConfig
@@ -16,7 +16,23 @@ Params = dict[str, Any]
 BUFFERS = ("w_avg", "noise_const")  # stored beside the weights, set by no optimiser
 
 
-def fake_w_plus(key: Key[Array, ""], params: Params, *, config: GanConfig) -> tuple[Array, Array]:
+class Code(NamedTuple):
+    """The latent code of one fake.
+
+    Attributes:
+        z: `[z_dim]` float32.
+        w: `[w_dim]` float32, of `z`.
+        w_plus: `[num_ws, w_dim]` float32: `w` in every row, or from a random row on the w of another latent.
+        mixed: Whether it is so, bool scalar.
+    """
+
+    z: Float[Array, " z_dim"]
+    w: Float[Array, " w_dim"]
+    w_plus: Float[Array, "num_ws w_dim"]
+    mixed: Bool[Array, ""]
+
+
+def fake_code(key: Key[Array, ""], params: Params, *, config: GanConfig) -> Code:
     """Draws the latent code of one fake, with style mixing.
 
     Args:
@@ -25,7 +41,7 @@ def fake_w_plus(key: Key[Array, ""], params: Params, *, config: GanConfig) -> tu
         config: The networks and the probability of mixing.
 
     Returns:
-        w_plus `[num_ws, w_dim]`, and the `[w_dim]` of its first row; float32.
+        The code.
     """
     z_key, chance_key, row_key = jax.random.split(key, 3)
     num_ws = config.generator.num_ws
@@ -34,7 +50,7 @@ def fake_w_plus(key: Key[Array, ""], params: Params, *, config: GanConfig) -> tu
     crossover = jax.random.randint(row_key, (), 1, num_ws)
     mixed = jax.random.uniform(chance_key) < config.style_mixing
     taken = (jnp.arange(num_ws) >= crossover) & mixed
-    return jnp.where(taken[:, None], second[None], first[None]), first
+    return Code(z[0], first, jnp.where(taken[:, None], second[None], first[None]), mixed)
 
 
 def fake_image(

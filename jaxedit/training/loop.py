@@ -63,6 +63,7 @@ def train(
     seed: int,
     data: str,
     generator_params: Params | None = None,
+    pair_loss: gan.PairLoss | None = None,
     evaluate: Callable[[Params], dict[str, float]] | None = None,
 ) -> Params:
     """Trains until `schedule.total_images`, going on where an earlier process stopped, whatever stopped it.
@@ -78,8 +79,9 @@ def train(
         schedule: How long, and what is written when. Only `log_steps` has to stay as it is when a training goes on.
         output: Directory of the training; made if needed, and held by one process at a time.
         seed: Of everything random.
-        data: What `images_at` shows, in words; it has to stay as it is, too.
+        data: What `images_at` shows and what `pair_loss` compares with, in words; it has to stay as it is, too.
         generator_params: Start from this generator instead of a random one.
+        pair_loss: As in `gan.step`.
         evaluate: Numbers about the generator's moving average for the log, computed whenever pictures are drawn. A
             function of the parameters alone.
 
@@ -97,6 +99,9 @@ def train(
     with holding(output, identity):
         with progress.saying("making the first images"):
             _check_images(images_at(0), config)
+        prepare = functools.partial(
+            _prepare, images_at=images_at, config=config, pair_loss=pair_loss, shardings=shardings
+        )
         job = resumable.Job(
             folder=output,
             steps=math.ceil(schedule.total_images / config.batch_size),
@@ -105,7 +110,7 @@ def train(
             unit=("images", config.batch_size),
             remedy="a larger --r1-gamma or a smaller --learning-rate",
             names=gan.StepInfo._fields,
-            prepare=functools.partial(_prepare, images_at=images_at, config=config, shardings=shardings),
+            prepare=prepare,
             line=functools.partial(_line, batch_size=config.batch_size),
             after_snapshot=functools.partial(_draw, output=output, config=config, schedule=schedule, evaluate=evaluate),
         )
@@ -136,23 +141,34 @@ def _shardings(config: GanConfig) -> Shardings:
 
 
 def _prepare(
-    step: int, state: GanState, *, images_at: Callable[[int], Images], config: GanConfig, shardings: Shardings
+    step: int,
+    state: GanState,
+    *,
+    images_at: Callable[[int], Images],
+    config: GanConfig,
+    pair_loss: gan.PairLoss | None,
+    shardings: Shardings,
 ) -> tuple[GanState, resumable.Advance[GanState]]:
     """The state on all devices, and the step as one program."""
     split, shared = shardings
-    jitted = jax.jit(functools.partial(gan.step, config=config, sharding=split), donate_argnums=0, out_shardings=shared)
+    own_step = functools.partial(gan.step, config=config, pair_loss=pair_loss, sharding=split)
+    jitted = jax.jit(own_step, donate_argnums=0, out_shardings=shared)
     state = jax.device_put(state, shared)
     program = jitted.lower(state, jax.device_put(images_at(step), split)).compile()
 
+    measures = functools.partial(_measures, config=config, paired=pair_loss is not None)
+
     def advance(step: int, state: GanState) -> tuple[GanState, dict[str, Array]]:
         state, info = program(state, jax.device_put(images_at(step), split))
-        return state, {name: value for name, value in info._asdict().items() if _measures(name, step, config)}
+        return state, {name: value for name, value in info._asdict().items() if measures(name, step)}
 
     return state, advance
 
 
-def _measures(name: str, step: int, config: GanConfig) -> bool:
+def _measures(name: str, step: int, *, config: GanConfig, paired: bool) -> bool:
     """Whether a step computes a field of `StepInfo`: penalties are not always due, and NaN where they are not."""
+    if name == "pair_loss":
+        return paired
     if name in ("path_penalty", "path_length"):
         return bool(config.path_length_weight) and step % config.path_length_interval == 0
     return name != "r1_penalty" or (bool(config.r1_gamma) and step % config.r1_interval == 0)

@@ -1,0 +1,82 @@
+"""Trains a fitted generator adversarially while every fake is held to the render of its own latent.
+
+The discriminator sharpens what the absolute error of pixels leaves blurred; the pair keeps it from losing what it is
+not sharp at, because it is known which avatar each latent stands for (`latents.factors_from_z`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jax import lax
+from jaxtyping import Array
+
+from jaxedit import datasets
+from jaxedit.avatars import models
+from jaxedit.avatars.latents import factors_from_z
+from jaxedit.avatars.pairs import PairErrors, pair_errors, weighted
+from jaxedit.avatars.renderer import render
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
+from jaxedit.training.gan_config import GanConfig
+from jaxedit.training.loop import Schedule, train
+
+_WARMUP_IMAGES = 10_000.0
+_SAVED = 625
+
+
+def train_paired(
+    generator: StyleGAN2Generator,
+    *,
+    weights: PairErrors,
+    images: int,
+    batch_size: int,
+    learning_rate: float,
+    style_mixing: float,
+    seed: int,
+    directory: Path,
+) -> None:
+    """Trains until `images` renders were shown; the same call again goes on where it was stopped.
+
+    Args:
+        generator: Where to start: one that was fitted to the renders (`fitting.fit_generator`).
+        weights: Of what sets a fake apart from its render, beside the discriminator's verdict.
+        images: Renders to show to the discriminator, which learns alone for the first 10,000.
+        batch_size: Renders, and fakes, of a step.
+        learning_rate: Of both networks.
+        style_mixing: Probability that a fake is of two latents, beside which there is no render.
+        seed: Of everything random.
+        directory: As of `jaxedit.training.loop.train`, which leaves `generator` and `discriminator` in it.
+
+    Raises:
+        ValueError: The directory holds another training, or the numbers are not finite any more.
+        OSError: It can't be written.
+    """
+    config, classifier = generator.config, models.load_classifier()
+
+    def pair_loss(z: Array, image: Array) -> Array:
+        # Behind a barrier, or XLA draws anew for every part.
+        target = lax.optimization_barrier(render(factors_from_z(z), size=config.resolution))
+        return weighted(pair_errors(image, target.image, target.parsing, classifier=classifier), weights)
+
+    dataset = datasets.avatars(size=config.resolution, batch_size=batch_size, seed=seed)
+    train(
+        lambda step: dataset.batch(step).images,
+        config=GanConfig(
+            generator=config,
+            discriminator=DiscriminatorConfig(
+                resolution=config.resolution, channel_base=config.channel_base, channel_max=config.channel_max
+            ),
+            batch_size=batch_size,
+            r1_gamma=0.0002 * config.resolution**2 / batch_size,
+            learning_rate=learning_rate,
+            generator_warmup_images=_WARMUP_IMAGES,
+            style_mixing=style_mixing,
+        ),
+        schedule=Schedule(total_images=images, picture_steps=_SAVED, snapshot_steps=_SAVED),
+        output=directory,
+        seed=seed,
+        data=f"avatars, beside renders by {weights}",
+        generator_params=generator.params,
+        pair_loss=pair_loss,
+    )
