@@ -22,9 +22,9 @@ from sklearn.svm import LinearSVC
 from benchmarks import measure
 from benchmarks.pictures import save_sheet
 from jaxedit import avatars, checkpoints, images, metrics, stylegan2
-from jaxedit.arguments import parse_or_exit
 from jaxedit.avatars import evaluate, models
 from jaxedit.avatars.latents import factors_from_z
+from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.memory import keep_freed_memory
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure
-from jaxedit.arguments import parse_or_exit
+from jaxedit.cli.arguments import parse_or_exit
 
 _INPUTS = """
 import sys

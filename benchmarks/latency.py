@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks import floors, latency_style_intervention, measure
 from benchmarks.peers.ada import VARIANTS, AdaPeer
 from jaxedit import stylegan2
-from jaxedit.arguments import parse_or_exit
+from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.memory import keep_freed_memory
 
 Task = Literal["forward", "gradient", "loop"]

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import floors, measure
-from jaxedit.arguments import parse_or_exit
+from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 from jaxedit.memory import keep_freed_memory

@@ -21,16 +21,14 @@ from jaxedit import (
     checkpoints,
     claims,
     cli,
-    commands,
-    demo,
     images,
     load,
     load_direction,
-    options,
     sample_z,
     save_direction,
     spaces,
 )
+from jaxedit.cli import demo, drawing, options
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 
 
@@ -192,14 +190,14 @@ def test_conditional_networks_need_a_class(tmp_path, capsys):
 
 def test_a_run_of_any_length_compiles_once(checkpoint, smile, tmp_path, monkeypatch):
     traces = 0
-    render = commands._render
+    render = drawing._render
 
     def counted(*arguments, **options):
         nonlocal traces
         traces += 1
         return render(*arguments, **options)
 
-    monkeypatch.setattr(commands, "_render", counted)
+    monkeypatch.setattr(drawing, "_render", counted)
     command = ["edit", checkpoint, "--seeds", "0-20", "--direction", smile, "--strengths", -1, 0, 1]
     assert run(*command, "--output", tmp_path / "out") == 0
     assert traces == 1 and len(list((tmp_path / "out").glob("*.png"))) == 63
@@ -379,7 +377,7 @@ def test_wrong_options_of_generate(checkpoint, tmp_path, capsys, arguments, mess
 )
 def test_wrong_options_of_edit(checkpoint, smile, config, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "_render", lambda *_, **__: pytest.fail("compiled before everything was checked"))
+    monkeypatch.setattr(drawing, "_render", lambda *_, **__: pytest.fail("compiled before everything was checked"))
     w = np.zeros((2, config.num_ws, config.w_dim), np.float32)
     arrays = {
         "w": w,

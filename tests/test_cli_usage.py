@@ -19,17 +19,18 @@ from pathlib import Path
 import jax
 import pytest
 
-from jaxedit import arguments, atomic, cli, codes, compilation_cache, interrupts, options, progress, suggestions
+from jaxedit import atomic, cli, interrupts, progress, suggestions
 from jaxedit.avatars.factors import ATTRIBUTES
+from jaxedit.cli import arguments, codes, commands, compilation_cache, options
 
 ROOT = Path(__file__).resolve().parents[1]
+
+TAKES = {name: row.options for name, row in commands.COMMANDS.items()}
 
 
 def parsed(text):
     """What a command line's options are."""
-    return arguments.parse_command(
-        cli._COMMANDS, shlex.split(text), program="jaxedit", description="", renamed=options.RENAMED
-    )
+    return arguments.parse_command(TAKES, shlex.split(text), program="jaxedit", description="", renamed=options.RENAMED)
 
 
 def environment(**changes):
@@ -60,7 +61,7 @@ def test_the_overview_names_all_commands(text, capsys):
     """Protects: who types only `jaxedit` sees what there is, and that is no error."""
     assert cli.main(text.split()) == 0
     shown = capsys.readouterr()
-    assert all(f"  {name} " in shown.out for name in cli._COMMANDS) and "jaxedit demo" in shown.out and not shown.err
+    assert all(f"  {name} " in shown.out for name in TAKES) and "jaxedit demo" in shown.out and not shown.err
 
 
 def test_version(capsys):
@@ -68,13 +69,13 @@ def test_version(capsys):
     assert re.fullmatch(r"jaxedit \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("command", cli._COMMANDS)
+@pytest.mark.parametrize("command", TAKES)
 def test_help_describes_every_option(command, capsys):
     """Protects: `help COMMAND` and `COMMAND --help` are one, and no option goes without a text."""
     assert cli.main(["help", command]) == 0
     shown = capsys.readouterr().out
     assert cli.main([command, "--bogus", "--help"]) == 0 and capsys.readouterr().out == shown
-    for option in arguments._table(cli._COMMANDS[command]):
+    for option in arguments._table(TAKES[command]):
         assert re.search(rf"^  {option.flags[0]}\b[^\n]*\s+\S", shown, re.MULTILINE), option
 
 
@@ -157,7 +158,7 @@ def test_control_characters_are_shown_escaped(capsys):
 
 def test_renamed_options_are_no_options():
     """Protects: what is said about other programs' options names fields that there are, and is not in their way."""
-    fields = {field.name for command in cli._COMMANDS.values() for field in dataclasses.fields(command)}
+    fields = {field.name for command in TAKES.values() for field in dataclasses.fields(command)}
     assert {renamed.field for renamed in options.RENAMED.values()} <= fields | {""}
 
 
@@ -249,9 +250,10 @@ def test_checkpoints_that_may_have_been_meant(tmp_path, monkeypatch):
 GENERATE = ["jaxedit", "generate", "avatars", "--seeds", "0", "--output", "never", "--cache", "off"]
 COMPILING = f"""
     import sys, jax, jax.numpy as jnp
-    from jaxedit import __main__, atomic, commands
+    from jaxedit import __main__, atomic
+    from jaxedit.cli import commands
 
-    def compile_for_long(command, read_arrays):
+    def compile_for_long(command):
         def function(x):
             for step in range(400):
                 x = jnp.sin(x @ x + step)
@@ -267,9 +269,10 @@ COMPILING = f"""
     """
 COMPUTING = f"""
     import sys
-    from jaxedit import __main__, commands
+    from jaxedit import __main__
+    from jaxedit.cli import commands
 
-    def compute(command, read_arrays):
+    def compute(command):
         print("ready", flush=True)
         while True:
             sum(range(100))
@@ -366,12 +369,12 @@ def test_the_command_line_in_a_thread(capsys):
 def test_what_a_library_makes_of_an_interrupt_is_one(monkeypatch, capsys):
     """Protects: exit code and line when an interrupt arrives as another error."""
 
-    def run(command, read_arrays):
+    def run(command):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         raise RuntimeError("while something was imported")
 
-    monkeypatch.setattr("jaxedit.commands.run", run)
+    monkeypatch.setattr("jaxedit.cli.commands.run", run)
     assert cli.main(["info", "avatars"]) == 143
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -380,9 +383,10 @@ def test_what_a_library_makes_of_an_interrupt_is_one(monkeypatch, capsys):
 
 SMALL = f"""
     import sys, jax, jax.numpy as jnp
-    from jaxedit import __main__, commands
+    from jaxedit import __main__
+    from jaxedit.cli import commands
 
-    def compile_little(command, read_arrays):
+    def compile_little(command):
         hits = []
         count = lambda event, **_: hits.append(event) if event.endswith("cache_hits") else None
         jax.monitoring.register_event_listener(count)
@@ -485,13 +489,13 @@ def test_a_folder_that_fails_later_costs_one_warning(tmp_path, monkeypatch, sett
     """Protects: a run goes on without the cache when the disk is full or gone, and says so once, in one line."""
     folder = tmp_path / "cache"
 
-    def run(command, read_arrays):
+    def run(command):
         folder.rmdir()
         folder.write_text("")
         for number in range(3):
             jax.jit(lambda x, number=number: x + number).lower(jax.numpy.ones(3)).compile()
 
-    monkeypatch.setattr("jaxedit.commands.run", run)
+    monkeypatch.setattr("jaxedit.cli.commands.run", run)
     compilation_cache.reset_cache()
     with warnings.catch_warnings():
         warnings.simplefilter("default")

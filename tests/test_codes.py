@@ -1,4 +1,4 @@
-"""jaxedit.codes: latents of files and folders, and how the pictures of each are called."""
+"""jaxedit.cli.codes: latents of files and folders, and how the pictures of each are called."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,7 @@ import pytest
 import safetensors.numpy
 
 from jaxedit import cli, images
-from jaxedit.arrays import Reader
-from jaxedit.codes import file_codes, latents_digest
+from jaxedit.cli.codes import file_codes, latents_digest
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 
 NAMES = ["face 10", "face 2", "Zoë", "a-b_c"]
@@ -42,7 +41,7 @@ def test_codes_under_names(generator: StyleGAN2Generator, tmp_path: Path, kind: 
     wanted["face 2"] = given[1][:1]  # (1, 24): a W code
     if kind == "folder":
         wanted["face 10"] = given[0][None]
-    found = file_codes(save(tmp_path / kind, wanted), generator, cli.read_arrays)
+    found = file_codes(save(tmp_path / kind, wanted), generator)
     assert sorted(found.names) == sorted(NAMES) and list(found.names)[-2:] == ["face 2", "face 10"]
     assert list(found.numbers) == [0, 1, 2, 3]
     for position, name in enumerate(found.names):
@@ -51,10 +50,11 @@ def test_codes_under_names(generator: StyleGAN2Generator, tmp_path: Path, kind: 
         assert found.latent(position).dtype == np.float32
 
 
-def test_codes_of_a_list_of_tensors(generator: StyleGAN2Generator, tmp_path: Path):
+def test_codes_of_a_list_of_tensors(generator: StyleGAN2Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Protects: the order of a list in a `.pt` file, whose keys are numbers."""
-    reader: Reader = lambda path: {str(index): code for index, code in enumerate(codes(12))}  # noqa: E731
-    found = file_codes(tmp_path / "list.pt", generator, reader)
+    found = {str(index): code for index, code in enumerate(codes(12))}
+    monkeypatch.setattr("jaxedit.cli.latents.read_arrays", lambda path: found)
+    found = file_codes(tmp_path / "list.pt", generator)
     assert list(found.names) == [str(index) for index in range(12)]
     np.testing.assert_array_equal(found.latent(10), codes(12)[10])
 
@@ -62,14 +62,14 @@ def test_codes_of_a_list_of_tensors(generator: StyleGAN2Generator, tmp_path: Pat
 def test_one_array_is_numbered(generator: StyleGAN2Generator, tmp_path: Path):
     """Protects: the names of pictures of earlier runs."""
     np.savez(tmp_path / "a.npz", anna=codes())
-    assert list(file_codes(tmp_path / "a.npz", generator, cli.read_arrays).names) == [f"code000{i}" for i in range(4)]
+    assert list(file_codes(tmp_path / "a.npz", generator).names) == [f"code000{i}" for i in range(4)]
 
 
 def test_names_become_file_names(generator: StyleGAN2Generator, tmp_path: Path):
     """Protects: no picture leaves the folder or is hidden, and none replaces another."""
     path = tmp_path / "a.safetensors"
     one, two = codes(2)
-    found = file_codes(save(path, {"../faces/anna.png": one, ".b\x00\n": two}), generator, cli.read_arrays)
+    found = file_codes(save(path, {"../faces/anna.png": one, ".b\x00\n": two}), generator)
     assert list(found.names) == ["_faces_anna_png", "_b_"]
     for named, message in [
         ({"a/b": one, "a.b": two}, "the pictures of 'a.b' and 'a/b' would have the same name, a_b"),
@@ -83,7 +83,7 @@ def test_names_become_file_names(generator: StyleGAN2Generator, tmp_path: Path):
         ({"a": one, "b": two * np.float32("nan")}, "a.safetensors: 'b': row 0 holds values that are not finite"),
     ]:
         with pytest.raises(ValueError, match=message) as error:
-            file_codes(save(path, named), generator, cli.read_arrays)
+            file_codes(save(path, named), generator)
         assert str(error.value).startswith(str(path)) and len(str(error.value)) < 300
 
 
@@ -94,7 +94,7 @@ def test_directions_are_no_latents(generator: StyleGAN2Generator, tmp_path: Path
     named = save(tmp_path / "a.npz", {"smile": units[0], "age": units[1]})
     for path in (tmp_path / "stack.npy", named):
         with pytest.raises(ValueError, match="holds a vector of length 1, which is a direction, not a latent"):
-            file_codes(path, generator, cli.read_arrays)
+            file_codes(path, generator)
 
 
 def test_a_folder_of_latents_is_edited(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

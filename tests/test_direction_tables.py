@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxedit import Direction, cli, inspection, load_direction, save_direction
+from jaxedit import Direction, load_direction, save_direction
+from jaxedit.cli import info
+from jaxedit.cli.array_files import read_arrays
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
 FFHQ = StyleGAN2Generator({}, StyleGAN2Config())
@@ -31,15 +33,15 @@ def test_components_of_ganspace(tmp_path: Path):
         assert (direction.name, direction.space, direction.unit) == (f"pca_{row}", "w", row + 1)
     with pytest.raises(ValueError, match="pca.npz: holds 80 directions; choose one, pca.npz:0 to pca.npz:79"):
         load_direction(tmp_path / "pca.npz", generator=FFHQ)
-    shown = inspection.describe(tmp_path / "pca.npz", cli.read_arrays)
+    shown = info.describe(tmp_path / "pca.npz")
     assert shown.endswith("80 directions; one of them is FILE:0 to FILE:79")
 
 
 def test_real_components(fixtures: Path):
     """Protects: e4e's file of StyleGAN2-FFHQ, as people have it."""
     path = fixtures / "e4e" / "ffhq_pca.pt"
-    direction = load_direction(f"{path}:10", generator=FFHQ, read=cli.read_arrays)
-    arrays = cli.read_arrays(path)
+    direction = load_direction(f"{path}:10", generator=FFHQ, read=read_arrays)
+    arrays = read_arrays(path)
     np.testing.assert_array_equal(direction.vector, np.asarray(arrays["comp"])[10, 0])
     assert direction.unit == np.asarray(arrays["std"])[10] and direction.space == "w"
 

@@ -15,10 +15,11 @@ from killing import contents
 from PIL import Image
 
 from jaxedit import checkpoints, claims, images
+from jaxedit.cli import train_stylegan2 as command
+from jaxedit.cli.options import TrainStyleGAN2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
-from jaxedit.options import TrainStyleGAN2
-from jaxedit.training import command, loop
+from jaxedit.training import loop
 from jaxedit.training.gan_config import GanConfig
 
 CONFIG = GanConfig(
@@ -165,7 +166,7 @@ def test_the_command_trains_on_a_folder(tmp_path, called, checkpoint):
     for index in range(5):
         Image.new("RGB", (40, 32), (50 * index, 0, 0)).save(tmp_path / f"{index}.png")
     options = TrainStyleGAN2(data=str(tmp_path), output=tmp_path / "out", images=100, resolution=32, batch_size=4)
-    command.train_stylegan2(dataclasses.replace(options, init=checkpoint, augment="ada", mirror=True))
+    command.run(dataclasses.replace(options, init=checkpoint, augment="ada", mirror=True))
     assert called["images_at"](3).shape == (4, 32, 32, 3)
     initial = checkpoints.load(checkpoint)
     config = called["config"]
@@ -189,7 +190,7 @@ WRONG = {
 def test_snapshots_come_when_they_were_asked_for(tmp_path, called):
     """Protects: --snapshot-images, which was rounded up to whole intervals of the log without a word."""
     options = TrainStyleGAN2(data="avatars", output=tmp_path / "out", images=60_000, resolution=32, batch_size=24)
-    command.train_stylegan2(options)
+    command.run(options)
     assert called["schedule"].snapshot_steps == called["schedule"].picture_steps == 834  # 833.3 steps of 24
 
 
@@ -199,7 +200,7 @@ def test_damaged_photographs_are_found_before_anything_is_compiled(tmp_path, cal
         (tmp_path / f"{index}.png").write_bytes(b"half a picture")
     options = TrainStyleGAN2(data=str(tmp_path), output=tmp_path / "out", images=100, resolution=32, batch_size=4)
     with pytest.raises(ValueError, match="4 damaged image"):
-        command.train_stylegan2(options)
+        command.run(options)
     assert not called and not (tmp_path / "out").exists()
 
 
@@ -211,7 +212,7 @@ def test_wrong_options_are_refused(message, tmp_path, called, checkpoint):
         changes["init"] = checkpoint
     options = TrainStyleGAN2(data="avatars", output=tmp_path / "out", images=100, resolution=32)
     with pytest.raises(ValueError, match=message):
-        command.train_stylegan2(dataclasses.replace(options, **changes))
+        command.run(dataclasses.replace(options, **changes))
     assert not called and not (tmp_path / "out").exists()
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from jaxedit import Direction, cli, images, load_direction, save_direction
+from jaxedit.cli.masks import read_mask
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
-from jaxedit.masks import read_mask
 
 
 @pytest.fixture

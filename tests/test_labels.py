@@ -1,4 +1,4 @@
-"""jaxedit.labels: every form of labels that people have, which latent each belongs to, and what is refused."""
+"""jaxedit.cli.labels: every form of labels that people have, which latent each belongs to, and what is refused."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxedit.labels import read_labels
-from jaxedit.latents import StoredLatents
+from jaxedit.cli.labels import read_labels
+from jaxedit.cli.latents import StoredLatents
 
 
 def read(

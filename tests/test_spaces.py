@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxedit import Direction, cli, load_direction, sample_z, save_direction, spaces
+from jaxedit import Direction, load_direction, sample_z, save_direction, spaces
+from jaxedit.cli.array_files import read_arrays
 from jaxedit.directions.files import check_direction, direction_from_arrays
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
@@ -345,7 +346,7 @@ def test_bfloat16_files(tmp_path):
     safetensors.numpy.save_file({"a": vector}, tmp_path / "d.safetensors")
     for loaded in (load_direction(tmp_path / "d.safetensors"), direction_from_arrays({"": vector}, name="d")):
         assert loaded.vector.dtype == np.float32 and (loaded.vector == vector.astype(np.float32)).all()
-    assert cli.read_arrays(tmp_path / "d.safetensors")["a"].dtype == np.float32
+    assert read_arrays(tmp_path / "d.safetensors")["a"].dtype == np.float32
 
 
 def test_public_modules_are_reachable():
@@ -369,5 +370,5 @@ def test_real_directions_load(fixtures):
 
 @pytest.mark.parametrize(("name", "space"), [("smile", "w"), ("age", "w"), ("pose", "w_plus")])
 def test_real_pytorch_directions_load(fixtures, name, space):
-    arrays = cli.read_arrays(fixtures / "e4e" / f"{name}.pt")
+    arrays = read_arrays(fixtures / "e4e" / f"{name}.pt")
     assert direction_from_arrays(arrays, name=name, generator=FFHQ).space == space

@@ -3,7 +3,7 @@
 import sys
 
 from benchmarks.reproduce import style_intervention
-from jaxedit.arguments import UsageError, parse_command
+from jaxedit.cli.arguments import UsageError, parse_command
 from jaxedit.memory import keep_freed_memory
 
 if __name__ == "__main__":

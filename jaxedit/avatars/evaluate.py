@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxedit.arguments import parse_or_exit
 from jaxedit.avatars import models, tasks
 from jaxedit.avatars.factors import ATTRIBUTES, Factors, attributes, sample_factors, with_identity
 from jaxedit.avatars.renderer import PARSING_CLASSES, Rendering, render
+from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.memory import keep_freed_memory
 from jaxedit.networks.attributes import AttributeClassifier
 from jaxedit.networks.bisenet import FaceParser

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxedit import interrupts
-from jaxedit.arguments import parse_command
+from jaxedit.cli.arguments import parse_command
 from jaxedit.memory import keep_freed_memory
 
 

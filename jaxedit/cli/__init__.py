@@ -1,4 +1,4 @@
-"""The command line: arguments and error messages. The work is done in `jaxedit.commands`, which imports JAX."""
+"""The command line: arguments, errors, interrupts. A command's own file, which imports JAX, does what it is for."""
 
 from __future__ import annotations
 
@@ -6,40 +6,15 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jaxedit
 from jaxedit import interrupts
-from jaxedit.arguments import parse_command
+from jaxedit.cli import commands
+from jaxedit.cli.arguments import parse_command
+from jaxedit.cli.options import RENAMED, Command, Computing
 from jaxedit.messages import say
-from jaxedit.options import (
-    RENAMED,
-    Command,
-    Computing,
-    Demo,
-    Drawing,
-    Edit,
-    FitDirection,
-    Generate,
-    Info,
-    Intervene,
-    TrainStyleGAN2,
-)
-
-if TYPE_CHECKING:
-    from jaxedit.arrays import Arrays
 
 _TRACEBACK = "JAXEDIT_TRACEBACK"
-_COMMANDS = {
-    "demo": Demo,
-    "generate": Generate,
-    "edit": Edit,
-    "intervene": Intervene,
-    "fit-direction": FitDirection,
-    "info": Info,
-    "train-stylegan2": TrainStyleGAN2,
-}
 _DESCRIPTION = "Edit images through the latent spaces of pretrained GANs. To begin with: jaxedit demo."
 
 
@@ -66,17 +41,13 @@ def _run(arguments: Sequence[str], watch: interrupts.Watch) -> None:
     if list(arguments) == ["--version"]:
         print(f"jaxedit {jaxedit.__version__}")
         return
+    takes = {name: row.options for name, row in commands.COMMANDS.items()}
     try:
-        command: Command = parse_command(
-            _COMMANDS, arguments, program="jaxedit", description=_DESCRIPTION, renamed=RENAMED
-        )
+        command: Command = parse_command(takes, arguments, program="jaxedit", description=_DESCRIPTION, renamed=RENAMED)
     except SystemExit:  # help was printed
         return
-    if isinstance(command, Drawing):
-        watch.remark = "; the same command with --existing skip goes on"
-    elif isinstance(command, TrainStyleGAN2):
-        watch.remark = "; the same command goes on from the last snapshot"
-    from jaxedit import commands, compilation_cache
+    watch.remark = commands.row(command).remark
+    from jaxedit.cli import compilation_cache
 
     with warnings.catch_warnings():
         told: set[str] = set()
@@ -91,7 +62,7 @@ def _run(arguments: Sequence[str], watch: interrupts.Watch) -> None:
         warnings.showwarning = tell
         if isinstance(command, Computing):
             compilation_cache.enable(command.cache)
-        commands.run(command, read_arrays)
+        commands.run(command)
 
 
 def _failed(error: BaseException) -> int:
@@ -108,25 +79,3 @@ def _failed(error: BaseException) -> int:
         message = f"{type(error).__name__}: {str(error)[:500]} ({hint})"
     say("error", message)
     return 1
-
-
-def read_arrays(path: Path) -> Arrays:
-    """Reads an array file: `.npy`, `.npz`, `.safetensors`, and `.pt` or `.pth` by the reader that executes nothing.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: Another kind of file, or a damaged one.
-    """
-    from jaxedit import arrays
-
-    if path.suffix not in (".pt", ".pth"):
-        return arrays.read_arrays(path)
-    import numpy as np
-
-    from weights_convert import stored_tensors  # the only import of this package by jaxedit
-
-    found = {}
-    for name, tensor in stored_tensors(path).items():
-        dtype = np.dtype(np.float32 if tensor.dtype == "bfloat16" else tensor.dtype)
-        found[name] = arrays.StoredArray(tensor.shape, dtype, tensor.numpy)
-    return found

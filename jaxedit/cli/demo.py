@@ -1,7 +1,6 @@
 """`jaxedit demo`: edits samples of the built-in generator by Style Intervention, and draws an annotated sheet."""
 
 from pathlib import Path
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from jaxedit.avatars.directions import load_directions
 from jaxedit.avatars.factors import ATTRIBUTES
 from jaxedit.avatars.models import load_classifier, load_parser
 from jaxedit.claims import claiming
+from jaxedit.cli.options import Demo
 from jaxedit.directions.files import save_direction
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
@@ -25,19 +25,19 @@ _STRENGTH = 2.5
 _TRUNCATION = 0.7
 
 
-def run(output: Path, *, existing: Literal["error", "overwrite"]) -> None:
+def run(command: Demo) -> None:
     """Edits a handful of samples: every attribute is added where it is absent and taken away where it is there.
 
     Args:
-        output: Directory, made if needed. It gets `grid.png`, every picture on its own, and the directions as files for
-            `jaxedit edit avatars --direction ...`.
-        existing: What to do if it holds a `grid.png` already.
+        command: The options. The output directory gets `grid.png`, every picture on its own, and the directions as
+            files for `jaxedit edit avatars --direction ...`.
 
     Raises:
-        FileExistsError: It does, and `existing` is "error".
+        FileExistsError: It holds a `grid.png` already, which is not to be overwritten.
         OSError: It can't be written.
     """
-    if (output / "grid.png").exists() and existing == "error":
+    output = command.output
+    if (output / "grid.png").exists() and command.existing == "error":
         raise FileExistsError(f"{output / 'grid.png'} exists already; choose another --output or --existing overwrite")
     with claiming(output):
         with progress.saying("compiling and editing, up to a minute"):

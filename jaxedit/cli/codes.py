@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxedit.arrays import Reader
+from jaxedit.cli.latents import StoredLatents, latent_files, rows, stored_latents
+from jaxedit.cli.options import Edit, Intervene
 from jaxedit.digests import digest, file_digest
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.latents import StoredLatents, latent_files, rows, stored_latents
 from jaxedit.messages import printable
-from jaxedit.options import Edit, Intervene
 from jaxedit.spaces import Direction
 
 MAX_PICTURES = 1_000_000
@@ -60,14 +59,13 @@ def chosen_codes(
     seeds: Sequence[int],
     generator: StyleGAN2Generator,
     directions: Iterable[Direction],
-    read_arrays: Reader,
 ) -> Codes:
     """The latents of a command that takes seeds or latents, which the directions can edit."""
     if command.latents is None:
         return seed_codes(seeds, generator)
     if any(direction.space == "z" for direction in directions):
         raise ValueError("a Z direction cannot edit --latents: it acts before the mapping network; use --seeds")
-    return file_codes(command.latents, generator, read_arrays)
+    return file_codes(command.latents, generator)
 
 
 def seed_codes(seeds: Sequence[int], generator: StyleGAN2Generator) -> Codes:
@@ -76,13 +74,13 @@ def seed_codes(seeds: Sequence[int], generator: StyleGAN2Generator) -> Codes:
     return Codes([f"seed{seed:04d}" for seed in seeds], seeds, lambda position: sample_z(seeds[position], z_dim))
 
 
-def file_codes(path: Path, generator: StyleGAN2Generator, read_arrays: Reader) -> Codes:
+def file_codes(path: Path, generator: StyleGAN2Generator) -> Codes:
     """W or W+ codes of a file or a folder; they stay on the disk where the format allows it.
 
     Those of one array are named by their number, those under keys or in files of their own after these.
     """
     row = (generator.config.num_ws, generator.config.w_dim)
-    stored = stored_latents(path, read_arrays)
+    stored = stored_latents(path)
     named = path.is_dir() or len(stored) > 1
     shapes = [_shape(one, row, single=named) for one in stored]
     _check_lengths(path, stored, shapes)

@@ -12,8 +12,8 @@ from typing import Any
 
 import jaxedit
 from jaxedit.atomic import replacing
+from jaxedit.cli.options import Drawing, Generate
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.options import Drawing, Generate
 
 
 def check_latent_options(command: Drawing, generator: StyleGAN2Generator, *, from_seeds: bool) -> None:

@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from jaxedit import images
 from jaxedit.atomic import write_verified
-from jaxedit.codes import Codes
+from jaxedit.cli.codes import Codes
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.networks.attributes import AttributeClassifier
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxedit.arrays import Reader, StoredArray
+from jaxedit.arrays import StoredArray
+from jaxedit.cli.array_files import read_arrays
 from jaxedit.directions.files import read_own
 from jaxedit.messages import listing, natural_order, printable
 
@@ -33,12 +34,11 @@ class StoredLatents(NamedTuple):
     array: StoredArray | np.ndarray
 
 
-def stored_latents(path: Path, reader: Reader, *, besides: Path | None = None) -> list[StoredLatents]:
+def stored_latents(path: Path, *, besides: Path | None = None) -> list[StoredLatents]:
     """Looks into a file or a folder of latents.
 
     Args:
         path: A file of one array or of several under names, or a folder of files of one array each.
-        reader: Reads a file.
         besides: A file of the folder that is something else.
 
     Returns:
@@ -49,10 +49,10 @@ def stored_latents(path: Path, reader: Reader, *, besides: Path | None = None) -
         OSError: A file can't be read.
     """
     if path.is_dir():
-        return [_in_folder(file, reader) for file in latent_files(path, besides=besides)]
+        return [_in_folder(file) for file in latent_files(path, besides=besides)]
     if read_own(path) is not None:
         raise ValueError(f"{path}: a direction, not latents; give it as --direction")
-    arrays = reader(path)
+    arrays = read_arrays(path)
     if len(arrays) == 1:
         return [StoredLatents(path.name, path.stem, str(path), next(iter(arrays.values())))]
     if not arrays:
@@ -83,11 +83,11 @@ def latent_files(folder: Path, *, besides: Path | None = None) -> list[Path]:
     return sorted(found, key=lambda file: natural_order(file.name))
 
 
-def _in_folder(file: Path, reader: Reader) -> StoredLatents:
+def _in_folder(file: Path) -> StoredLatents:
     """Nothing of the file stays open or in memory, as there may be many."""
 
     def only() -> StoredArray | np.ndarray:
-        arrays = reader(file)
+        arrays = read_arrays(file)
         if len(arrays) != 1 or read_own(file) is not None:
             held = f"{len(arrays)} arrays ({listing(list(arrays))})" if len(arrays) != 1 else "a direction"
             raise ValueError(f"{file}: holds {held}; in a folder of latents every file holds one array of them")

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 
 from jaxedit import checkpoints
-from jaxedit.arrays import Arrays, Reader
+from jaxedit.arrays import Arrays
+from jaxedit.cli.array_files import read_arrays
+from jaxedit.cli.options import Info
 from jaxedit.directions.files import read_own
 from jaxedit.directions.tables import MAX_NUMBERS, count_directions
 from jaxedit.generators.stylegan2 import StyleGAN2Config
@@ -21,12 +23,24 @@ from jaxedit.spaces import Direction
 _SHOWN = 64
 
 
-def describe(path: Path, read_arrays: Reader) -> str:
+def run(command: Info) -> None:
+    """Prints what is known about a checkpoint or a file.
+
+    Args:
+        command: The options.
+
+    Raises:
+        ValueError: Damaged, or another kind of file; one line.
+        OSError: It can't be read.
+    """
+    print(describe(command.path))
+
+
+def describe(path: Path) -> str:
     """Describes a checkpoint directory (network, configuration, source, layer table) or a direction file.
 
     Args:
         path: The directory or file.
-        read_arrays: Reads a file of arrays that is none of our own.
 
     Raises:
         FileNotFoundError: No such path, or a directory that is no checkpoint.

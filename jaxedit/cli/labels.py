@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxedit.arrays import read_arrays
-from jaxedit.latents import StoredLatents
+from jaxedit.cli.latents import StoredLatents
 from jaxedit.messages import listing, printable, warn
 
 _MAX_BYTES = 1 << 28

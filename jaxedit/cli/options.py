@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-from jaxedit.arguments import Named, Positional, Renamed
+from jaxedit.cli.arguments import Named, Positional, Renamed
 
 Space = Literal["z", "w", "w_plus", "s"]
 Existing = Literal["error", "skip", "overwrite"]

@@ -15,27 +15,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit import batch, checkpoints, images, metrics, progress, regions, sheets, stage_programs
-from jaxedit.arrays import Reader
 from jaxedit.claims import claiming
-from jaxedit.codes import Codes, chosen_codes, chosen_seeds, latents_digest
-from jaxedit.digests import digest, file_digest
-from jaxedit.directions.tables import split_row
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.given_directions import given_direction
-from jaxedit.log import Log, read_rows
-from jaxedit.masks import mask_files, masks_digest, read_mask
-from jaxedit.messages import listing, warn
-from jaxedit.methods import style_intervention
-from jaxedit.methods.style_intervention import InterventionConfig, Problem
-from jaxedit.networks.bisenet import FaceParser
-from jaxedit.options import Intervene
-from jaxedit.records import (
+from jaxedit.cli.codes import Codes, chosen_codes, chosen_seeds, latents_digest
+from jaxedit.cli.given_directions import given_direction
+from jaxedit.cli.masks import mask_files, masks_digest, read_mask
+from jaxedit.cli.options import Intervene
+from jaxedit.cli.records import (
     begin_pictures,
     check_latent_options,
     check_record,
     drawing_settings,
     existing,
 )
+from jaxedit.digests import digest, file_digest
+from jaxedit.directions.tables import split_row
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.log import Log, read_rows
+from jaxedit.messages import listing, warn
+from jaxedit.methods import style_intervention
+from jaxedit.methods.style_intervention import InterventionConfig, Problem
+from jaxedit.networks.bisenet import FaceParser
 from jaxedit.spaces import Direction, displacement, edited_styles
 from jaxedit.staged import StagedStyleGAN2
 from jaxedit.suggestions import choose
@@ -68,12 +67,11 @@ class Region(NamedTuple):
     dilation: int | None
 
 
-def run(command: Intervene, read_arrays: Reader) -> None:
+def run(command: Intervene) -> None:
     """Edits the pictures, writes them and what was measured.
 
     Args:
         command: The options.
-        read_arrays: Reads the files of latents and directions.
 
     Raises:
         ValueError: Something that the user gave is wrong, or pictures are not finite; one line.
@@ -82,9 +80,9 @@ def run(command: Intervene, read_arrays: Reader) -> None:
     seeds = chosen_seeds(command)
     config = _config(command)
     generator = checkpoints.load(command.checkpoint)
-    edits, region = _edits(command, generator, read_arrays), _region(command)
+    edits, region = _edits(command, generator), _region(command)
     check_latent_options(command, generator, from_seeds=command.latents is None)
-    codes = chosen_codes(command, seeds, generator, [edit.direction for edit in edits], read_arrays)
+    codes = chosen_codes(command, seeds, generator, [edit.direction for edit in edits])
     names = [edit.picture(code) for code in codes.names for edit in edits]
     if command.grid and len(names) > _MAX_GRID:
         raise ValueError(f"--grid: {len(names)} pictures are too many for a sheet (at most {_MAX_GRID})")
@@ -214,12 +212,12 @@ def _config(command: Intervene) -> InterventionConfig:
     )
 
 
-def _edits(command: Intervene, generator: StyleGAN2Generator, read_arrays: Reader) -> list[Edit]:
+def _edits(command: Intervene, generator: StyleGAN2Generator) -> list[Edit]:
     """Every attribute, or the direction, at every strength."""
     if generator.config.c_dim:
         raise ValueError("intervene takes unconditional networks")
     if not command.attribute:
-        directions = [_of_files(command, generator, read_arrays)]
+        directions = [_of_files(command, generator)]
     elif str(command.checkpoint) != checkpoints.BUILT_IN or command.direction or command.normal:
         raise ValueError("--attribute is for the built-in generator; give --direction and --normal for others")
     else:
@@ -239,13 +237,11 @@ def _edits(command: Intervene, generator: StyleGAN2Generator, read_arrays: Reade
     return edits
 
 
-def _of_files(
-    command: Intervene, generator: StyleGAN2Generator, read_arrays: Reader
-) -> tuple[str, tuple[Direction, Direction]]:
+def _of_files(command: Intervene, generator: StyleGAN2Generator) -> tuple[str, tuple[Direction, Direction]]:
     if command.direction is None or command.normal is None:
         raise ValueError("give --attribute (built-in generator), or --direction and --normal")
-    direction = given_direction(command.direction, command, generator, read_arrays)
-    normal = given_direction(command.normal, dataclasses.replace(command, space=None), generator, read_arrays)
+    direction = given_direction(command.direction, command, generator)
+    normal = given_direction(command.normal, dataclasses.replace(command, space=None), generator)
     if normal.space != "s":
         raise ValueError(f"{command.normal}: a direction in {normal.space}; --normal takes one in s")
     file, row = split_row(command.direction)

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from jaxedit import checkpoints, progress
+from jaxedit.cli.options import TrainStyleGAN2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
-from jaxedit.options import TrainStyleGAN2
 from jaxedit.training.gan_config import GanConfig
 from jaxedit.training.loop import Schedule, train
 
@@ -17,7 +17,7 @@ _LOG_IMAGES = 1000
 _WARMUP_IMAGES = 10_000.0
 
 
-def train_stylegan2(command: TrainStyleGAN2) -> None:
+def run(command: TrainStyleGAN2) -> None:
     """Trains a network, or goes on with it.
 
     Args:

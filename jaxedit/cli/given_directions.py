@@ -5,25 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from jaxedit import checkpoints
-from jaxedit.arrays import Reader
+from jaxedit.cli.array_files import read_arrays
+from jaxedit.cli.options import Edit, Intervene
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.messages import warn
-from jaxedit.options import Edit, Intervene
 from jaxedit.spaces import Direction
 from jaxedit.suggestions import choose
 
 
-def given_direction(
-    path: Path, command: Edit | Intervene, generator: StyleGAN2Generator, read_arrays: Reader
-) -> Direction:
+def given_direction(path: Path, command: Edit | Intervene, generator: StyleGAN2Generator) -> Direction:
     """Reads a direction and checks that it fits the generator.
 
     Args:
         path: A file, or the name of a built-in direction.
         command: Its space and whether directions of relatives will do.
         generator: The generator to edit with it.
-        read_arrays: Reads files of arrays.
 
     Raises:
         ValueError: It doesn't fit, or there is none of that name; one line.

@@ -9,24 +9,23 @@ import jax
 import numpy as np
 
 from jaxedit import checkpoints
-from jaxedit.arrays import Reader
+from jaxedit.cli.array_files import read_arrays
+from jaxedit.cli.labels import read_labels
+from jaxedit.cli.latents import LABELS, StoredLatents, rows, stored_latents
+from jaxedit.cli.options import FitDirection
 from jaxedit.directions import files, svm
 from jaxedit.generators.shapes import Space, latent_shapes
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.labels import read_labels
-from jaxedit.latents import LABELS, StoredLatents, rows, stored_latents
-from jaxedit.options import FitDirection
 from jaxedit.spaces import Direction, join_styles
 
 _BATCH = 256
 
 
-def run(command: FitDirection, reader: Reader) -> None:
+def run(command: FitDirection) -> None:
     """Fits a direction and writes it.
 
     Args:
         command: The options.
-        reader: Reads the files of latents.
 
     Raises:
         ValueError: Latents, labels or options that do not fit; one line.
@@ -34,7 +33,7 @@ def run(command: FitDirection, reader: Reader) -> None:
     """
     _check(command)
     generator = None if command.checkpoint is None else checkpoints.load(command.checkpoint)
-    stored = stored_latents(command.latents, reader, besides=command.labels)
+    stored = stored_latents(command.latents, besides=command.labels)
     shapes = _shapes(stored, command.latents_space or command.space, generator)
     labels = read_labels(
         _label_file(command),
@@ -43,7 +42,7 @@ def run(command: FitDirection, reader: Reader) -> None:
         scores=command.fraction is not None,
         attribute=command.attribute,
     )
-    conditions = _conditions(command, reader, generator, shapes[0][1:])
+    conditions = _conditions(command, generator, shapes[0][1:])
     latents = np.concatenate([part for one, shape in zip(stored, shapes, strict=True) for part in rows(one, shape)])
     if command.fraction is not None:
         chosen, labels = svm.select_extremes(labels, fraction=command.fraction)
@@ -112,12 +111,11 @@ def _shapes(
     return shapes
 
 
-def _conditions(
-    command: FitDirection, reader: Reader, generator: StyleGAN2Generator | None, held: tuple[int, ...]
-) -> list[Direction]:
+def _conditions(command: FitDirection, generator: StyleGAN2Generator | None, held: tuple[int, ...]) -> list[Direction]:
     shape = held if generator is None else latent_shapes(generator.config)[command.space]
     found = [
-        files.load_direction(path, generator=generator, space=command.space, read=reader) for path in command.condition
+        files.load_direction(path, generator=generator, space=command.space, read=read_arrays)
+        for path in command.condition
     ]
     for path, condition in zip(command.condition, found, strict=True):
         if np.shape(condition.vector) != shape:

@@ -1,0 +1,132 @@
+"""Drawing pictures to files, which `generate` and `edit` have in common."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxedit import batch, images, progress, sheets
+from jaxedit.claims import claiming
+from jaxedit.cli.codes import Codes
+from jaxedit.cli.options import Drawing
+from jaxedit.cli.records import begin_pictures, check_latent_options, check_record, drawing_settings, existing
+from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.messages import listing, warn
+from jaxedit.spaces import Direction, edited_styles
+
+MAX_GRID = 4096
+
+
+class Sheet(NamedTuple):
+    """Names of the rows and columns of grid.png, which holds the pictures row by row."""
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+
+
+class Picture(NamedTuple):
+    """One file to draw: its name, which code it shows (position in the seeds or latents) and at which strength."""
+
+    name: str
+    code: int
+    strength: float
+
+
+def draw(
+    command: Drawing,
+    generator: StyleGAN2Generator,
+    codes: Codes,
+    pictures: list[Picture],
+    *,
+    sheet: Sheet,
+    settings: dict[str, Any],
+    from_seeds: bool,
+    edits: tuple[tuple[Direction, float], ...] = (),
+) -> None:
+    """Draws pictures to files: everything that can be checked is checked before anything is compiled."""
+    check_latent_options(command, generator, from_seeds=from_seeds)
+    label = class_vector(command, generator, from_seeds)
+    if command.grid and len(pictures) > MAX_GRID:
+        raise ValueError(f"--grid: {len(pictures)} pictures are too many for a sheet (at most {MAX_GRID})")
+    names = [picture.name for picture in pictures]
+    render = functools.partial(
+        _render,
+        noise_mode=command.noise_mode,
+        compute_dtype=jnp.dtype(command.compute_dtype),
+        truncation_psi=command.truncation_psi,
+        truncation_cutoff=command.truncation_cutoff,
+    )
+    settings, output = settings | drawing_settings(command, generator), command.output
+    with claiming(output):
+        present = existing(command, names)
+        todo = [picture for picture in pictures if command.existing != "skip" or picture.name not in present]
+        # However many are left: a batch of another size may differ in the last bit.
+        size = batch.choose_batch_size(len(pictures), command.batch_size)
+        record = check_record(command, settings, names, present)
+        drawn = batch.map_samples(render, (generator, edits, label), _samples(codes, todo), batch_size=size)
+        lost = []
+        shown = progress.bar(drawn, total=len(todo), unit="picture", first="compiling")
+        with batch.PngWriter() as writer, shown as counted:
+            for index, image in enumerate(counted):
+                if index == 0:
+                    begin_pictures(output, record, settings, [picture.name for picture in todo])
+                if image is None:
+                    lost.append(todo[index].name)
+                    warn(f"{output / lost[-1]}: not written, its values are not finite numbers")
+                else:
+                    writer.write(output / todo[index].name, image)
+        if command.grid and len(lost) < len(pictures):
+            tiles = (None if name in lost else images.read_png(output / name) for name in names)
+            drawn_sheet = sheets.labelled_sheet(tiles, rows=sheet.rows, columns=sheet.columns)
+            images.save_png(output / "grid.png", drawn_sheet)
+    kept = len(pictures) - len(todo)
+    print(f"{output}: {len(todo) - len(lost)} pictures written" + (f", {kept} kept" if kept else ""))
+    if lost:
+        raise ValueError(f"{output}: {len(lost)} of {len(todo)} pictures are not finite numbers ({listing(lost)})")
+
+
+def _render(
+    shared: Any,
+    sample: Any,
+    *,
+    noise_mode: str,
+    compute_dtype: Any,
+    truncation_psi: float,
+    truncation_cutoff: int | None,
+) -> jax.Array:
+    generator, edits, label = shared
+    styles = edited_styles(
+        generator,
+        sample["latent"],
+        [(direction, weight * sample["strength"]) for direction, weight in edits],
+        c=label,
+        truncation_psi=truncation_psi,
+        truncation_cutoff=truncation_cutoff,
+    )
+    noise = jax.random.fold_in(jax.random.key(0), sample["number"]) if noise_mode == "random" else noise_mode
+    return generator.synthesize(styles, noise=noise, compute_dtype=compute_dtype)
+
+
+def _samples(codes: Codes, pictures: Iterable[Picture]) -> Iterator[dict[str, Any]]:
+    for picture in pictures:
+        yield {
+            "latent": codes.latent(picture.code),
+            "strength": np.float32(picture.strength),
+            "number": np.uint32(codes.numbers[picture.code]),
+        }
+
+
+def class_vector(command: Drawing, generator: StyleGAN2Generator, from_seeds: bool) -> np.ndarray | None:
+    classes = generator.config.c_dim
+    if not from_seeds:
+        return None
+    if not classes and command.label is not None:
+        raise ValueError("--class: this network has no classes")
+    if classes and (command.label is None or not 0 <= command.label < classes):
+        raise ValueError(f"this network has classes: choose one with --class 0 to --class {classes - 1}")
+    return np.eye(classes, dtype=np.float32)[command.label] if classes else None
