@@ -14,21 +14,23 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from jaxedit.generators.shapes import Space, check_w, check_z, latent_shapes
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.nn.pytrees import frozen_pytree
 
 Styles = tuple[Float[Array, " _"], ...]
 
 
-@flax.struct.dataclass(eq=False, repr=False)
+@frozen_pytree(leaves=("vector", "unit"), notes=("name", "source", "accuracy"))
 class Direction:
-    """A direction in one of the latent spaces: a frozen pytree whose only leaf is `vector`.
+    """A direction in one of the latent spaces: a frozen pytree of `vector` and `unit`. Of the other fields only `space`
+    and `layers` count for what is compiled: directions of different names share programs.
 
     Attributes:
         name: What it changes, for messages.
@@ -41,18 +43,22 @@ class Direction:
         accuracy: Share of held-out samples on the right side of its boundary, for a fitted one; None when unknown.
     """
 
-    name: str = flax.struct.field(pytree_node=False)
-    space: Space = flax.struct.field(pytree_node=False)
+    name: str
+    space: Space
     vector: Any
-    layers: tuple[int, ...] | None = flax.struct.field(pytree_node=False, default=None)
-    unit: float = flax.struct.field(pytree_node=False, default=1.0)
-    source: str = flax.struct.field(pytree_node=False, default="")
-    accuracy: float | None = flax.struct.field(pytree_node=False, default=None)
+    layers: tuple[int, ...] | None = None
+    unit: Any = 1.0
+    source: str = ""
+    accuracy: float | None = None
 
     def __repr__(self) -> str:
         layers = "" if self.layers is None else f", layers={self.layers}"
         what = f"name={self.name!r}, space={self.space!r}, {np.shape(self.vector)}"
-        return f"Direction({what}, unit={self.unit:.4g}{layers})"
+        return f"Direction({what}, unit={_number(self.unit)}{layers})"
+
+
+def _number(unit: Any) -> str:
+    return str(unit) if isinstance(unit, Tracer) else f"{float(unit):.4g}"
 
 
 Edits = Sequence[tuple[Direction, Real[ArrayLike, ""]]]

@@ -38,6 +38,34 @@ def direction(space, config, **fields):
     return Direction(name="test", space=space, vector=random(*shapes[space]), **fields)
 
 
+# What is compiled.
+
+
+def test_directions_and_generators_of_other_names_share_a_program(generator, config):
+    """Protects: names and sources are in no key, and not lost; space and layers are in it."""
+    traces = []
+
+    @jax.jit
+    def edit(generator, edit, z):
+        traces.append(edit)
+        return spaces.edited_styles(generator, z, [(edit, 1.5)])
+
+    z, first = jnp.asarray(sample_z(0, config.z_dim)), direction("w", config)
+    other = Direction("other", "w", first.vector, unit=2.0, source="f" * 64, accuracy=0.5)
+    renamed = dataclasses.replace(generator, fingerprint="e" * 64)
+    once, twice = edit(generator, first, z), edit(renamed, other, z)
+    assert len(traces) == 1
+    expected = spaces.edited_styles(generator, z, [(first, 3.0)])
+    for got, want, before in zip(twice, expected, once, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+        assert not np.allclose(got, before)
+    edit(generator, dataclasses.replace(first, layers=(1,)), z)
+    assert len(traces) == 2 and "unit=" in repr(traces[0])
+    moved, sent = jax.tree.map(np.asarray, other), jax.device_put(renamed)
+    assert (moved.name, moved.source, moved.accuracy, moved.unit) == ("other", "f" * 64, 0.5, 2.0)
+    assert sent.fingerprint == "e" * 64
+
+
 # What edits add.
 
 

@@ -5,6 +5,7 @@ Nothing in a file is executed, and one that does not match its own configuration
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.resources
 import json
@@ -139,7 +140,7 @@ def _packaged(name: str) -> Traversable:
 def load_generator() -> stylegan2.StyleGAN2Generator:
     """The StyleGAN2 of avatars, 64 px, float32; `jaxedit.load("avatars")` is the same."""
     generator = load_network("generator")
-    return generator.replace(fingerprint=fingerprint(generator.params))
+    return dataclasses.replace(generator, fingerprint=fingerprint(generator.params))
 
 
 def load_classifier() -> attributes.AttributeClassifier:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 
 class Generator(Protocol):
-    """A pretrained generator as a frozen pytree: `params` are leaves, `config` and `fingerprint` are static.
+    """A pretrained generator as a frozen pytree: `params` are leaves, `config` is static.
 
     All methods take one sample; `jax.vmap` makes the batch. What each space looks like is the family's matter: see
     `jaxedit.generators.stylegan2`.
@@ -18,6 +18,7 @@ class Generator(Protocol):
         params: Nested dict of arrays.
         config: Frozen, hashable description of the architecture.
         fingerprint: SHA-256 (hex) of the file that the weights came from; empty when unknown. Directions carry it.
+            Compiled programs do not depend on it.
     """
 
     params: Any

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +22,7 @@ from jaxedit.generators.config import check_config
 from jaxedit.generators.shapes import check_styles, check_w, check_z
 from jaxedit.nn import Dense, StyleConv, ToRGB, leaky_relu, normalize_second_moment, upsample2d
 from jaxedit.nn.described import Described
+from jaxedit.nn.pytrees import frozen_pytree
 
 Params = dict[str, Any]
 Styles = Sequence[Float[Array | np.ndarray, " _"]]
@@ -380,13 +380,13 @@ def synthesize(
     return (state.image, features) if with_features else state.image
 
 
-@flax.struct.dataclass(repr=False)
+@frozen_pytree(leaves=("params",), notes=("fingerprint",))
 class StyleGAN2Generator(Described):
     """A StyleGAN2 generator: `jaxedit.Generator` over the functions of this module."""
 
     params: Params
-    config: StyleGAN2Config = flax.struct.field(pytree_node=False)
-    fingerprint: str = flax.struct.field(pytree_node=False, default="")
+    config: StyleGAN2Config
+    fingerprint: str = ""
 
     def map(self, z, c=None, *, truncation_psi=1.0, truncation_cutoff=None):
         """See `map_latent`."""
