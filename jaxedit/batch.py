@@ -4,19 +4,45 @@ import functools
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
 from jaxedit import images
 
 BATCH_SIZE = 8
+_NONE: Mapping[str, Hashable] = MappingProxyType({})
+
+
+class Drawn(NamedTuple):
+    """An image as it is wanted on the host.
+
+    Attributes:
+        image: `[height, width, channels]` uint8.
+        finite: Whether all its values were finite numbers, bool scalar; without that the image says nothing.
+    """
+
+    image: UInt8[Array | np.ndarray, "height width channels"]
+    finite: Bool[Array | np.ndarray, ""]
+
+
+def drawn(image: Float[Array, "height width channels"]) -> Drawn:
+    """Makes an image what the host wants of it, for functions that `map_samples` takes.
+
+    Args:
+        image: `[height, width, channels]`, about [-1, 1].
+
+    Returns:
+        It in 8 bits (`images.to_uint8`), and whether it is finite.
+    """
+    return Drawn(images.to_uint8(image), jnp.isfinite(image).all())
 
 
 def choose_batch_size(
@@ -40,30 +66,31 @@ def choose_batch_size(
 
 
 def map_samples(
-    function: Callable[[Any, Any], jax.Array],
+    function: Callable[..., Any],
     shared: Any,
     samples: Iterable[Any],
     *,
     batch_size: int,
+    options: Mapping[str, Hashable] = _NONE,
     devices: Sequence[jax.Device] | None = None,
-) -> Iterator[UInt8[np.ndarray, "height width channels"] | None]:
-    """Computes one image per sample, in order, as 8-bit arrays on the host.
+) -> Iterator[Any]:
+    """Computes something of every sample, in order, as arrays on the host.
 
     Samples are stacked to batches of exactly `batch_size` (the last one is filled up with copies of its last sample,
     which are dropped again), so any number of samples compiles `function` once. A batch is divided among the
     devices; the next one is dispatched before the last one is fetched, and at most two are held at a time.
 
     Args:
-        function: pure, `function(shared, sample) -> image [height, width, channels]` (float, about [-1, 1]) for a
-            single sample. The same function object compiles once for all calls.
+        function: pure, `function(shared, sample, **options)` is a pytree of arrays, for a single sample. Images are
+            best made `drawn` in it. The same function object with the same options compiles once for all calls.
         shared: what all samples share, such as a generator and directions: a pytree, copied to every device once.
         samples: one pytree of host arrays per sample, all of the same structure, shapes and dtypes; may be a generator.
         batch_size: samples computed together, a multiple of the number of devices.
+        options: what the program depends on, hashable.
         devices: devices to share a batch; None is all local ones.
 
     Returns:
-        An iterator over uint8 images (`images.to_uint8`, computed on the device); None in place of an image that has
-        values which are not finite.
+        An iterator over what the function returns, as NumPy arrays.
 
     Raises:
         ValueError: `batch_size` is not a positive multiple of the number of devices.
@@ -72,36 +99,37 @@ def map_samples(
     _check_batch_size(batch_size, len(devices))
     mesh = Mesh(np.array(devices), ("batch",), axis_types=(AxisType.Auto,))
     split = NamedSharding(mesh, PartitionSpec("batch"))
-    return _map_batches(function, shared, iter(samples), batch_size, split)
+    compute = functools.partial(_compute, function=function, options=tuple(sorted(options.items())), split=split)
+    return _map_batches(compute, shared, iter(samples), batch_size, split)
 
 
 def _map_batches(
-    function: Callable, shared: Any, samples: Iterator[Any], batch_size: int, split: NamedSharding
-) -> Iterator[np.ndarray | None]:
+    compute: Callable, shared: Any, samples: Iterator[Any], batch_size: int, split: NamedSharding
+) -> Iterator[Any]:
     shared = jax.device_put(shared, NamedSharding(split.mesh, PartitionSpec()))
-    waiting: deque[tuple[tuple[jax.Array, jax.Array], int]] = deque()
+    waiting: deque[tuple[Any, int]] = deque()
     while chunk := list(itertools.islice(samples, batch_size)):
         padded = chunk + chunk[-1:] * (batch_size - len(chunk))
         batch = jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *padded), split)
-        waiting.append((_compute(shared, batch, function=function, split=split), len(chunk)))
+        waiting.append((compute(shared, batch), len(chunk)))
         if len(waiting) == 2:
             yield from _fetch(*waiting.popleft())
     while waiting:
         yield from _fetch(*waiting.popleft())
 
 
-@functools.partial(jax.jit, static_argnames=("function", "split"))
-def _compute(shared: Any, batch: Any, *, function: Callable, split: NamedSharding) -> tuple[jax.Array, jax.Array]:
-    """The 8-bit images of a batch, and which of them are finite."""
-    result = jax.vmap(function, in_axes=(None, 0))(shared, batch)
-    finite = jnp.isfinite(result).all(axis=(1, 2, 3))
-    return jax.lax.with_sharding_constraint((images.to_uint8(result), finite), split)
+@functools.partial(jax.jit, static_argnames=("function", "options", "split"))
+def _compute(
+    shared: Any, batch: Any, *, function: Callable, options: tuple[tuple[str, Hashable], ...], split: NamedSharding
+) -> Any:
+    result = jax.vmap(functools.partial(function, **dict(options)), in_axes=(None, 0))(shared, batch)
+    return jax.lax.with_sharding_constraint(result, split)
 
 
-def _fetch(batch: tuple[jax.Array, jax.Array], count: int) -> Iterator[np.ndarray | None]:
-    pictures, finite = map(np.asarray, batch)
-    for image, good in zip(pictures[:count], finite[:count], strict=True):
-        yield image if good else None
+def _fetch(batch: Any, count: int) -> Iterator[Any]:
+    fetched = jax.tree.map(np.asarray, batch)
+    for index in range(count):
+        yield jax.tree.map(lambda leaf: leaf[index], fetched)  # noqa: B023
 
 
 def _check_batch_size(batch_size: int, devices: int) -> None:

@@ -1,4 +1,4 @@
-"""What is public: documented, listed in the README, and of one style; what an import costs and may reach."""
+"""What is public: documented, listed in the docs, and of one style; what an import costs and may reach."""
 
 import ast
 import importlib
@@ -120,33 +120,31 @@ def test_every_exported_name_resolves():
         jaxedit.__getattr__("nothing")
 
 
-def readme_table() -> dict[str, set[str]]:
-    """Module -> names of the README's list of public functions."""
-    rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    table = {module: set(re.findall(r"`(\w+)`", names)) for module, names in rows}
-    if "jaxedit" not in table:
-        pytest.skip("README.md has no table of public functions")
-    return table
+def listed_functions() -> dict[str, set[str]]:
+    """Module -> names of the list of public functions."""
+    text = (ROOT / "docs" / "functions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", text, re.MULTILINE)
+    return {module: set(re.findall(r"`(\w+)`", names)) for module, names in rows}
 
 
 def resolve(dotted: str) -> Any:
-    """A module by the name that the README gives it, such as `jaxedit.stylegan2`."""
+    """A module by the name that the list gives it, such as `jaxedit.stylegan2`."""
     package, _, name = dotted.rpartition(".")
     return (
         getattr(jaxedit, name) if package == "jaxedit" and name in jaxedit.__all__ else importlib.import_module(dotted)
     )
 
 
-def test_readme_lists_everything_public_and_nothing_else():
-    """Protects: the README's list of functions from going stale in either direction."""
-    table = readme_table()
+def test_the_list_holds_everything_public_and_nothing_else():
+    """Protects: the list of functions from going stale in either direction."""
+    table = listed_functions()
     listed = {f"{module.rpartition('.')[2]}.{name}" for module, names in table.items() for name in names}
     missing = {name for name in OBJECTS if name not in listed and not name.startswith("base.")}
-    assert not missing, "public, but not in the README"
+    assert not missing, "public, but not in docs/functions.md"
     wrong = {
         f"{module}.{name}" for module, names in table.items() for name in names if not hasattr(resolve(module), name)
     }
-    assert not wrong, "in the README, but do not exist"
+    assert not wrong, "in docs/functions.md, but do not exist"
     modules = {name for name in jaxedit.__all__ if inspect.ismodule(getattr(jaxedit, name))}
     assert set(jaxedit.__all__) - modules == table["jaxedit"] and {f"jaxedit.{name}" for name in modules} <= set(table)
 

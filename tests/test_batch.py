@@ -19,7 +19,7 @@ class Counted:
 
     def __call__(self, shared, sample):
         self.traces += 1
-        return jnp.zeros((4, 4, 3)) + shared * sample["level"]
+        return batch.drawn(jnp.zeros((4, 4, 3)) + shared * sample["level"])
 
 
 def levels(count):
@@ -36,9 +36,8 @@ def test_any_number_of_samples_compiles_once(devices):
     function, shared = Counted(), jnp.float32(0.5)
     for count in (1, 8, 9, 21, 0):
         chosen = jax.devices()[:devices]
-        drawn = [
-            np.asarray(x) for x in batch.map_samples(function, shared, levels(count), batch_size=8, devices=chosen)
-        ]
+        mapped = batch.map_samples(function, shared, levels(count), batch_size=8, devices=chosen)
+        drawn = [one.image for one in mapped]
         assert [image[0, 0, 0] for image in drawn] == expected(count)
         assert all(image.shape == (4, 4, 3) and image.dtype == np.uint8 for image in drawn)
     assert function.traces == 1
@@ -48,7 +47,28 @@ def test_images_that_are_not_finite_are_told_apart():
     """Protects: NaN and infinity from becoming black and white pictures; the neighbours in the batch are kept."""
     samples = [{"level": np.float32(level)} for level in (0.1, np.nan, 0.3, np.inf)]
     drawn = list(batch.map_samples(Counted(), jnp.float32(1), samples, batch_size=8))
-    assert [image is None for image in drawn] == [False, True, False, True]
+    assert [bool(one.finite) for one in drawn] == [True, False, True, False]
+
+
+def test_options_are_part_of_the_program_and_any_pytree_is_fetched():
+    """Protects: equal options compile nothing again; what comes back is on the host, whatever its structure."""
+    traces = []
+
+    def function(shared, sample, *, power, name="x"):
+        traces.append((power, name))
+        return {name: shared * sample**power, "both": (sample, jnp.float32(power))}
+
+    def mapped(**options):
+        return list(
+            batch.map_samples(function, jnp.float32(2), np.arange(3.0, dtype=np.float32), batch_size=8, options=options)
+        )
+
+    first, again, other = mapped(power=2, name="y"), mapped(name="y", power=2), mapped(power=3)
+    assert traces == [(2, "y"), (3, "x")]
+    assert [float(one["y"]) for one in first] == [0, 2, 8] == [float(one["y"]) for one in again]
+    assert [float(one["x"]) for one in other] == [0, 2, 16] and isinstance(
+        other[0]["both"][0], np.floating | np.ndarray
+    )
 
 
 def test_the_devices_share_a_batch(monkeypatch):

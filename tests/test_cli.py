@@ -201,6 +201,8 @@ def test_a_run_of_any_length_compiles_once(checkpoint, smile, tmp_path, monkeypa
     command = ["edit", checkpoint, "--seeds", "0-20", "--direction", smile, "--strengths", -1, 0, 1]
     assert run(*command, "--output", tmp_path / "out") == 0
     assert traces == 1 and len(list((tmp_path / "out").glob("*.png"))) == 63
+    assert run(*command, 2, "--output", tmp_path / "again") == 0
+    assert traces == 1, "a second run in one process compiles nothing"
 
 
 def test_pictures_that_are_not_finite_are_named_and_the_others_written(checkpoint, smile, tmp_path, capsys):

@@ -40,10 +40,10 @@ def main(number: str, coordinator: str, checkpoint: str, output: str, *fitting: 
     own = SEEDS[int(number) :: PROCESSES] if coordinator else SEEDS
     latents = [jaxedit.sample_z(seed, generator.config.z_dim) for seed in own]
     with batch.PngWriter() as writer:
-        for seed, image in zip(own, batch.map_samples(draw, generator, latents, batch_size=2), strict=True):
-            assert image is not None
-            writer.write(Path(output, f"{seed}.png"), image)
-            writer.write(Path(output, "everybody.png"), image * 0)
+        for seed, one in zip(own, batch.map_samples(draw, generator, latents, batch_size=2), strict=True):
+            assert one.finite
+            writer.write(Path(output, f"{seed}.png"), one.image)
+            writer.write(Path(output, "everybody.png"), one.image * 0)
     folder = Path(output, f"process{number}")
     folder.mkdir()
     test_supervised.fit(folder / "fit")
@@ -61,7 +61,9 @@ def main(number: str, coordinator: str, checkpoint: str, output: str, *fitting: 
 
 
 def draw(generator, z):
-    return generator.synthesize(generator.styles(generator.map(z)))
+    from jaxedit import batch
+
+    return batch.drawn(generator.synthesize(generator.styles(generator.map(z))))
 
 
 def start(number: int, coordinator: str, checkpoint: Path, output: Path, cache: Path) -> subprocess.Popen:

@@ -8,6 +8,7 @@ from typing import get_args
 import jax
 import numpy as np
 
+from jaxedit import batch
 from jaxedit.avatars.directions import FittedSpace
 from jaxedit.avatars.factors import ATTRIBUTES
 from jaxedit.directions.svm import fit_boundary
@@ -15,7 +16,7 @@ from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.networks.attributes import AttributeClassifier
 from jaxedit.spaces import Direction, join_styles
 
-_BATCH = 100
+_BATCH = 96
 
 
 def fit_directions(
@@ -26,25 +27,16 @@ def fit_directions(
     Args:
         generator: A generator of avatars.
         classifier: Tells the attributes of its pictures.
-        count: Samples, a multiple of 100.
-        seed: Of the samples.
+        count: Number of samples.
+        seed: Of the samples: sample i has the key `fold_in(key(seed), i)`.
 
     Yields:
         For Z, W and S (sparse there) one direction per name in `ATTRIBUTES`, as `directions.svm.fit_boundary` makes it.
     """
 
-    @jax.jit
-    @jax.vmap
-    def labelled(key: jax.Array) -> tuple[dict[FittedSpace, jax.Array], jax.Array]:
-        z = jax.random.normal(key, (generator.config.z_dim,))
-        w = generator.map(z)
-        styles = generator.styles(w)
-        labels = classifier.classify(generator.synthesize(styles, noise="const")) > 0
-        return {"z": z, "w": w, "s": join_styles(styles)}, labels
-
-    keys = jax.random.split(jax.random.key(seed), (count // _BATCH, _BATCH))
-    parts = [jax.tree.map(np.asarray, labelled(batch)) for batch in keys]
-    codes, labels = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+    shared, size = (generator, classifier, jax.random.key(seed)), batch.choose_batch_size(count, _BATCH)
+    samples = list(batch.map_samples(_labelled, shared, range(count), batch_size=size))
+    codes, labels = jax.tree.map(lambda *arrays: np.stack(arrays), *samples)
     for space in get_args(FittedSpace):
         for name, label in zip(ATTRIBUTES, labels.T, strict=True):
             yield fit_boundary(
@@ -55,3 +47,14 @@ def fit_directions(
                 space=space,
                 source=generator.fingerprint,
             ).direction
+
+
+def _labelled(
+    shared: tuple[StyleGAN2Generator, AttributeClassifier, jax.Array], index: jax.Array
+) -> tuple[dict[FittedSpace, jax.Array], jax.Array]:
+    generator, classifier, key = shared
+    z = jax.random.normal(jax.random.fold_in(key, index), (generator.config.z_dim,))
+    w = generator.map(z)
+    styles = generator.styles(w)
+    labels = classifier.classify(generator.synthesize(styles, noise="const")) > 0
+    return {"z": z, "w": w, "s": join_styles(styles)}, labels

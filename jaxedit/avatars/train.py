@@ -116,7 +116,7 @@ class Directions:
     output: Path
     """Directory for NAME.safetensors; made if needed."""
     samples: int = 20_000
-    """Samples to fit to, a multiple of 100."""
+    """Samples to fit to."""
     seed: int = 0
     """Of the samples."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -54,13 +53,12 @@ def draw(
     if command.grid and len(pictures) > MAX_GRID:
         raise ValueError(f"--grid: {len(pictures)} pictures are too many for a sheet (at most {MAX_GRID})")
     names = [picture.name for picture in pictures]
-    render = functools.partial(
-        _render,
-        noise_mode=command.noise_mode,
-        compute_dtype=jnp.dtype(command.compute_dtype),
-        truncation_psi=command.truncation_psi,
-        truncation_cutoff=command.truncation_cutoff,
-    )
+    options = {
+        "noise_mode": command.noise_mode,
+        "compute_dtype": command.compute_dtype,
+        "truncation_psi": command.truncation_psi,
+        "truncation_cutoff": command.truncation_cutoff,
+    }
     settings, output = settings | drawing_settings(command, generator), command.output
     with claiming(output):
         present = existing(command, names)
@@ -68,18 +66,19 @@ def draw(
         # However many are left: a batch of another size may differ in the last bit.
         size = batch.choose_batch_size(len(pictures), command.batch_size)
         record = check_record(command, settings, names, present)
-        drawn = batch.map_samples(render, (generator, edits, label), _samples(codes, todo), batch_size=size)
+        shared = (generator, edits, label)
+        drawn = batch.map_samples(_render, shared, _samples(codes, todo), batch_size=size, options=options)
         lost = []
         shown = progress.bar(drawn, total=len(todo), unit="picture", first="compiling")
         with batch.PngWriter() as writer, shown as counted:
-            for index, image in enumerate(counted):
+            for index, found in enumerate(counted):
                 if index == 0:
                     begin_pictures(output, record, settings, [picture.name for picture in todo])
-                if image is None:
+                if not found.finite:
                     lost.append(todo[index].name)
                     warn(f"{output / lost[-1]}: not written, its values are not finite numbers")
                 else:
-                    writer.write(output / todo[index].name, image)
+                    writer.write(output / todo[index].name, found.image)
         if command.grid and len(lost) < len(pictures):
             tiles = (None if name in lost else images.read_png(output / name) for name in names)
             drawn_sheet = sheets.labelled_sheet(tiles, rows=sheet.rows, columns=sheet.columns)
@@ -95,10 +94,10 @@ def _render(
     sample: Any,
     *,
     noise_mode: str,
-    compute_dtype: Any,
+    compute_dtype: str,
     truncation_psi: float,
     truncation_cutoff: int | None,
-) -> jax.Array:
+) -> batch.Drawn:
     generator, edits, label = shared
     styles = edited_styles(
         generator,
@@ -109,7 +108,7 @@ def _render(
         truncation_cutoff=truncation_cutoff,
     )
     noise = jax.random.fold_in(jax.random.key(0), sample["number"]) if noise_mode == "random" else noise_mode
-    return generator.synthesize(styles, noise=noise, compute_dtype=compute_dtype)
+    return batch.drawn(generator.synthesize(styles, noise=noise, compute_dtype=jnp.dtype(compute_dtype)))
 
 
 def _samples(codes: Codes, pictures: Iterable[Picture]) -> Iterator[dict[str, Any]]:

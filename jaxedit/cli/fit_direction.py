@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxedit import checkpoints
+from jaxedit import batch, checkpoints
 from jaxedit.cli.array_files import read_arrays
 from jaxedit.cli.labels import read_labels
 from jaxedit.cli.latents import LABELS, StoredLatents, rows, stored_latents
@@ -139,12 +139,10 @@ def _in_space(latents: np.ndarray, command: FitDirection, generator: StyleGAN2Ge
     held = command.latents_space or command.space
     if held == command.space:
         return latents
-    assert generator is not None
+    size, options = batch.choose_batch_size(len(latents), _BATCH), {"held": held, "wanted": command.space}
+    return np.stack(list(batch.map_samples(_mapped, generator, latents, batch_size=size, options=options)))
 
-    def mapped(latent: jax.Array) -> jax.Array:
-        w = generator.map(latent) if held == "z" else latent
-        return w if command.space == "w" else join_styles(generator.styles(w))
 
-    compiled = jax.jit(jax.vmap(mapped))
-    batches = np.array_split(latents, -(-len(latents) // _BATCH))
-    return np.concatenate([np.asarray(compiled(batch)) for batch in batches])
+def _mapped(generator: StyleGAN2Generator, latent: jax.Array, *, held: Space, wanted: Space) -> jax.Array:
+    w = generator.map(latent) if held == "z" else latent
+    return w if wanted == "w" else join_styles(generator.styles(w))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import safetensors.numpy
 
-from jaxedit import images
+from jaxedit import batch, images
 from jaxedit.atomic import write_verified
 from jaxedit.cli.codes import Codes
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
@@ -35,10 +33,9 @@ def save_latents(output: Path, codes: Codes, generator: StyleGAN2Generator, labe
     Raises:
         OSError: They can't be written.
     """
-    map_batch = jax.jit(jax.vmap(functools.partial(_map, **truncation), (None, 0, None)))
-    z = np.stack([codes.latent(index) for index in range(len(codes.names))])
-    parts = [np.asarray(map_batch(generator, part, label)) for part in _batches(z)]
-    w = np.concatenate(parts)[: len(z)]
+    z = [codes.latent(index) for index in range(len(codes.names))]
+    size = batch.choose_batch_size(len(z), _BATCH)
+    w = batch.map_samples(_map, (generator, label), z, batch_size=size, options=truncation)
     for name, latents in zip(LATENTS, (z, w), strict=True):
         named = dict(zip(codes.names, latents, strict=True))
         write_verified(output / name, safetensors.numpy.save(named))
@@ -56,25 +53,18 @@ def save_scores(output: Path, names: Sequence[str]) -> None:
     """
     from jaxedit import avatars
 
-    classify = jax.jit(jax.vmap(_classify, (None, 0)))
-    classifier = avatars.load_classifier()
-    pictures = np.stack([images.read_png(output / f"{name}.png") for name in names])
-    logits = np.concatenate([np.asarray(classify(classifier, part)) for part in _batches(pictures)])
+    pictures = (images.read_png(output / f"{name}.png") for name in names)
+    size = batch.choose_batch_size(len(names), _BATCH)
+    logits = batch.map_samples(_classify, avatars.load_classifier(), pictures, batch_size=size)
     lines = [",".join(["name", *avatars.ATTRIBUTES])]
-    lines += [",".join([name, *(f"{value:.6g}" for value in row)]) for name, row in zip(names, logits, strict=False)]
+    lines += [",".join([name, *(f"{value:.6g}" for value in row)]) for name, row in zip(names, logits, strict=True)]
     write_verified(output / SCORES, ("\n".join(lines) + "\n").encode())
 
 
-def _map(generator: StyleGAN2Generator, z: jax.Array, label: Any, **truncation: Any) -> jax.Array:
+def _map(shared: tuple[StyleGAN2Generator, Any], z: jax.Array, **truncation: Any) -> jax.Array:
+    generator, label = shared
     return generator.map(z, label, **truncation)
 
 
 def _classify(classifier: AttributeClassifier, image: jax.Array) -> jax.Array:
     return classifier.classify(images.from_uint8(image))
-
-
-def _batches(array: np.ndarray) -> list[np.ndarray]:
-    """Parts of one size, so that one program does for all; the last one is filled up with zeros."""
-    count = -(-len(array) // _BATCH)
-    filled = np.concatenate([array, np.zeros((count * _BATCH - len(array), *array.shape[1:]), array.dtype)])
-    return np.split(filled, count)

@@ -49,9 +49,13 @@ def sample_w(
     """
     if count % batch_size:
         raise ValueError(f"count is {count}; a multiple of batch_size {batch_size} is needed")
-    mapped = jax.jit(jax.vmap(lambda one: generator.map(jax.random.normal(one, (generator.config.z_dim,)))))
+    mapped = jax.jit(jax.vmap(_random_w, (None, 0)))
     for index in range(count // batch_size):
-        yield np.asarray(mapped(jax.random.split(jax.random.fold_in(key, index), batch_size)))
+        yield np.asarray(mapped(generator, jax.random.split(jax.random.fold_in(key, index), batch_size)))
+
+
+def _random_w(generator: StyleGAN2Generator, key: Key[Array, ""]) -> Float[Array, " w_dim"]:
+    return generator.map(jax.random.normal(key, (generator.config.z_dim,)))
 
 
 def principal_components(

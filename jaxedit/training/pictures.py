@@ -39,12 +39,13 @@ def write_sheets(folder: Path, images_seen: int, generator: StyleGAN2Generator) 
     latents = [sample_z(seed, generator.config.z_dim) for seed in range(_SEEDS)]
     for psi, path in sheets(folder, images_seen).items():
         samples = ((z, np.float32(psi)) for z in latents)
-        tiles = batch.map_samples(_draw, generator, samples, batch_size=batch.choose_batch_size(len(latents)))
+        drawn = batch.map_samples(_draw, generator, samples, batch_size=batch.choose_batch_size(len(latents)))
+        tiles = (one.image if one.finite else None for one in drawn)
         sheet = labelled_sheet(tiles, rows=[""], columns=[f"seed {seed}" for seed in range(_SEEDS)])
         images.save_png(path, sheet)
 
 
-def _draw(generator: StyleGAN2Generator, sample: tuple[Array, Array]) -> Array:
+def _draw(generator: StyleGAN2Generator, sample: tuple[Array, Array]) -> batch.Drawn:
     z, psi = sample
     w = stylegan2.map_latent(generator.params, z, config=generator.config, truncation_psi=psi)
-    return generator.synthesize(generator.styles(w))
+    return batch.drawn(generator.synthesize(generator.styles(w)))
