@@ -72,6 +72,7 @@ def train_paired(
             learning_rate=learning_rate,
             generator_warmup_images=_WARMUP_IMAGES,
             style_mixing=style_mixing,
+            path_length_weight=0.0,  # how far a step in W takes an image is given by the pairs
         ),
         schedule=Schedule(total_images=images, picture_steps=_SAVED, snapshot_steps=_SAVED),
         output=directory,

@@ -101,11 +101,11 @@ class Paired(Network):
     """Of both networks."""
     style_mixing: float = 0.3
     """Probability that a fake is of two latents, and paired with nothing."""
-    pixels: float = 3.0
+    pixels: float = 10.0
     """Weight of the pixels' error ..."""
-    edges: float = 1.0
+    edges: float = 5.0
     """... of that of their differences ..."""
-    features: float = 0.1
+    features: float = 0.5
     """... and of the classifier's features, beside the discriminator's verdict."""
 
 
