@@ -175,20 +175,19 @@ def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.nda
 
 def draw_beside(generator: StyleGAN2Generator, options: Options) -> None:
     """The renders that latents stand for, and what the generators make of them."""
-    z = jax.vmap(lambda key: jax.random.normal(key, (generator.config.z_dim,)))(
-        jax.random.split(jax.random.key(_GENERATED), 2 * _TILES)
-    )
-    renders = jax.jit(jax.vmap(lambda one: avatars.render(factors_from_z(one), size=64).image))(z)
-    rows, tiles = ["render"], [images.to_uint8(renders)]
+    keys = jax.random.split(jax.random.key(_GENERATED), 2 * _TILES)
+
+    def wanted(key: jax.Array) -> jax.Array:
+        z = jax.random.normal(key, (generator.config.z_dim,))
+        return avatars.render(factors_from_z(z), size=64).image
+
+    rows, tiles = ["render"], [images.to_uint8(jax.jit(jax.vmap(wanted))(keys))]
+    sample = jax.jit(jax.vmap(generated, (None, 0, None)))
     named = {"": generator, **({"before, ": checkpoints.load(options.before)} if options.before else {})}
     for name, other in named.items():
         for psi in (1.0, 0.7):
-
-            def draw(one: jax.Array, other: StyleGAN2Generator = other, psi: float = psi) -> jax.Array:
-                return other.synthesize(other.styles(other.map(one, truncation_psi=psi)), noise="const")
-
             rows.append(f"{name}psi {psi}")
-            tiles.append(images.to_uint8(jax.jit(jax.vmap(draw))(z)))
+            tiles.append(images.to_uint8(sample(other, keys, psi)))
     columns = [f"sample {number}" for number in range(2 * _TILES)]
     save_sheet(options.output / "beside_renders.jpg", np.concatenate(tiles), rows=rows, columns=columns)
 
@@ -197,7 +196,8 @@ def as_markdown(report: dict[str, Any]) -> str:
     """The report's numbers as tables."""
     numbers = ("Frechet", "precision", "recall")
     columns = [f"{number}, {network}" for network in report["distances"] for number in numbers]
-    lines = ["# The built-in generator", "", f"| to held-out renders | {' | '.join(columns)} |", "|---" * 7 + "|"]
+    lines = ["# The built-in generator", "", f"| to held-out renders | {' | '.join(columns)} |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
     for name in report["distances"]["classifier"]:
         rows = [report["distances"][network][name] for network in report["distances"]]
         lines.append(

@@ -114,14 +114,14 @@ def measured(options: Options, folder: Path) -> list[dict[str, Any]]:
     pythons = {"now": sys.executable, **({"before": str(options.before)} if options.before else {})}
     for name, python in pythons.items():
         make_inputs(python, folder / name, options.resolutions)
+    listed = {name: commands(folder / name, options.resolutions) for name in pythons}
     rows = []
-    for command in commands(folder, options.resolutions):
+    for command in listed["now"]:
         for repeat in range(options.repeats):
             for name, python in pythons.items():
                 cache = folder / f"cache {name} {command} {repeat}"
                 for state in ("cold", "warm"):
-                    arguments = commands(folder / name, options.resolutions)[command]
-                    seconds = run(python, arguments, folder=folder / name, cache=cache)
+                    seconds = run(python, listed[name][command], folder=folder / name, cache=cache)
                     rows.append({"command": command, "version": name, "cache": state, **seconds})
                     print(
                         f"{command:20} {name:6} {state}: {seconds['wall']:6.1f} s, {seconds['processor']:6.1f} s cpu",

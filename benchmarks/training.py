@@ -22,10 +22,9 @@ import jax.numpy as jnp
 from benchmarks import floors, measure
 from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.generators.stylegan2 import StyleGAN2Config
-from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 from jaxedit.memory import keep_freed_memory
 from jaxedit.training import gan
-from jaxedit.training.gan_config import GanConfig
+from jaxedit.training.gan_config import GanConfig, config_for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,10 +55,10 @@ def gan_config(options: Options) -> GanConfig:
     """What is trained."""
     channels = {"channel_base": options.channel_base, "channel_max": options.channel_max}
     latent = {"z_dim": options.latent, "w_dim": options.latent}
-    return GanConfig(
-        generator=StyleGAN2Config(resolution=options.resolution, **latent, **channels),
-        discriminator=DiscriminatorConfig(resolution=options.resolution, **channels),
+    return config_for(
+        StyleGAN2Config(resolution=options.resolution, **latent, **channels),
         batch_size=options.batch_size,
+        trained=False,
         r1_gamma=1.0,
         augment_target=0.6 if options.augment == "ada" else None,
     )

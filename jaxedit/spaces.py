@@ -53,12 +53,9 @@ class Direction:
 
     def __repr__(self) -> str:
         layers = "" if self.layers is None else f", layers={self.layers}"
+        unit = self.unit if isinstance(self.unit, Tracer) else f"{float(self.unit):.4g}"
         what = f"name={self.name!r}, space={self.space!r}, {np.shape(self.vector)}"
-        return f"Direction({what}, unit={_number(self.unit)}{layers})"
-
-
-def _number(unit: Any) -> str:
-    return str(unit) if isinstance(unit, Tracer) else f"{float(unit):.4g}"
+        return f"Direction({what}, unit={unit}{layers})"
 
 
 Edits = Sequence[tuple[Direction, Real[ArrayLike, ""]]]

@@ -17,11 +17,9 @@ from jaxedit.avatars.latents import factors_from_z
 from jaxedit.avatars.pairs import PairErrors, pair_errors, weighted
 from jaxedit.avatars.renderer import render
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
-from jaxedit.training.gan_config import GanConfig
+from jaxedit.training.gan_config import config_for
 from jaxedit.training.loop import Schedule, train
 
-_WARMUP_IMAGES = 10_000.0
 _SAVED = 625
 
 
@@ -62,15 +60,11 @@ def train_paired(
     dataset = datasets.avatars(size=config.resolution, batch_size=batch_size, seed=seed)
     train(
         lambda step: dataset.batch(step).images,
-        config=GanConfig(
-            generator=config,
-            discriminator=DiscriminatorConfig(
-                resolution=config.resolution, channel_base=config.channel_base, channel_max=config.channel_max
-            ),
+        config=config_for(
+            config,
             batch_size=batch_size,
-            r1_gamma=0.0002 * config.resolution**2 / batch_size,
+            trained=True,
             learning_rate=learning_rate,
-            generator_warmup_images=_WARMUP_IMAGES,
             style_mixing=style_mixing,
             path_length_weight=0.0,  # how far a step in W takes an image is given by the pairs
         ),

@@ -8,13 +8,11 @@ from typing import Any
 from jaxedit import checkpoints, progress
 from jaxedit.cli.options import TrainStyleGAN2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
-from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
-from jaxedit.training.gan_config import GanConfig
+from jaxedit.training.gan_config import GanConfig, config_for
 from jaxedit.training.loop import Schedule, train
 
 _AUGMENT_TARGET = 0.6
 _LOG_IMAGES = 1000
-_WARMUP_IMAGES = 10_000.0
 
 
 def run(command: TrainStyleGAN2) -> None:
@@ -72,19 +70,12 @@ def gan_config(command: TrainStyleGAN2, architecture: StyleGAN2Config | None) ->
         channel_base=command.channel_base,
         channel_max=command.channel_max,
     )
-    heuristic = 0.0002 * command.resolution**2 / command.batch_size
-    return GanConfig(
-        generator=generator,
-        discriminator=DiscriminatorConfig(
-            resolution=generator.resolution,
-            channel_base=generator.channel_base,
-            channel_max=generator.channel_max,
-            image_channels=generator.image_channels,
-        ),
+    return config_for(
+        generator,
         batch_size=command.batch_size,
+        trained=architecture is not None,
+        r1_gamma=command.r1_gamma,
         learning_rate=command.learning_rate,
-        generator_warmup_images=_WARMUP_IMAGES if architecture else 0.0,
-        r1_gamma=heuristic if command.r1_gamma is None else command.r1_gamma,
         augment_target=_AUGMENT_TARGET if command.augment == "ada" else None,
     )
 

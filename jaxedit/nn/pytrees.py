@@ -40,14 +40,9 @@ def frozen_pytree(*, leaves: Sequence[str], notes: Sequence[str]) -> Callable[[C
         cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         static = [field.name for field in dataclasses.fields(cls) if field.name not in (*leaves, *notes)]
 
-        def auxiliary(value: Any) -> tuple[Any, ...]:
-            return tuple(getattr(value, name) for name in static), _Notes(getattr(value, name) for name in notes)
-
         def flatten(value: Any) -> tuple[Any, Any]:
-            return tuple(getattr(value, name) for name in leaves), auxiliary(value)
-
-        def flatten_with_keys(value: Any) -> tuple[Any, Any]:
-            return tuple((jax.tree_util.GetAttrKey(name), getattr(value, name)) for name in leaves), auxiliary(value)
+            fixed = tuple(getattr(value, name) for name in static), _Notes(getattr(value, name) for name in notes)
+            return tuple((jax.tree_util.GetAttrKey(name), getattr(value, name)) for name in leaves), fixed
 
         def unflatten(fixed: Any, children: Iterable[Any]) -> Any:
             value = object.__new__(cls)
@@ -56,7 +51,7 @@ def frozen_pytree(*, leaves: Sequence[str], notes: Sequence[str]) -> Callable[[C
                     object.__setattr__(value, name, field)
             return value
 
-        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+        jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
         cls.replace = dataclasses.replace  # as Flax's dataclasses have it
         return cls
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import optax
 
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
+
+_WARMUP_IMAGES = 10_000.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,36 @@ class GanConfig:
             raise ValueError(
                 f"path_length_batch_shrink is {self.path_length_batch_shrink}; it has to be 1 to {self.batch_size}"
             )
+
+
+def config_for(
+    generator: StyleGAN2Config, *, batch_size: int, trained: bool, r1_gamma: float | None = None, **fields: Any
+) -> GanConfig:
+    """Makes the usual configuration for a generator.
+
+    Args:
+        generator: Its architecture; the discriminator gets the same widths.
+        batch_size: As in `GanConfig`.
+        trained: Whether the generator is trained already: beside it the discriminator learns alone for 10,000 images.
+        r1_gamma: As in `GanConfig`. None: `0.0002 * resolution^2 / batch_size`, the heuristic of stylegan2-ada-pytorch.
+        fields: Other fields of `GanConfig`, such as `learning_rate`.
+
+    Returns:
+        The configuration.
+    """
+    return GanConfig(
+        generator=generator,
+        discriminator=DiscriminatorConfig(
+            resolution=generator.resolution,
+            channel_base=generator.channel_base,
+            channel_max=generator.channel_max,
+            image_channels=generator.image_channels,
+        ),
+        batch_size=batch_size,
+        r1_gamma=0.0002 * generator.resolution**2 / batch_size if r1_gamma is None else r1_gamma,
+        generator_warmup_images=_WARMUP_IMAGES if trained else 0.0,
+        **fields,
+    )
 
 
 def optimizer(config: GanConfig, interval: int, *, warmup_images: float = 0.0) -> optax.GradientTransformation:
