@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_avatars import TINY
 from untrained import QUICKLY, untrained
 
 from jaxedit import checkpoints
-from jaxedit.avatars import latents, models, pairs, train
+from jaxedit.avatars import latents, mixing, models, pairs, train
+from jaxedit.avatars.factors import IDENTITY, Factors
 from jaxedit.avatars.renderer import render
 from jaxedit.networks import attributes
 from jaxedit.networks.attributes import AttributeClassifier, AttributesConfig
@@ -40,6 +42,26 @@ def test_an_image_is_nearest_to_the_render_of_its_latent(classifier):
     weighted = functools.partial(pairs.weighted, weights=pairs.PairErrors(2.0, 3.0, 4.0))
     found = jax.vmap(jax.vmap(weighted))(table)
     np.testing.assert_allclose(found, 2 * table.pixels + 3 * table.edges + 4 * table.features, rtol=1e-5)
+
+
+def test_every_factor_is_of_one_group_of_rows():
+    """Protects: the avatar beside a fake of two latents, and that there is none where the crossover divides a group."""
+    names = [name for group in mixing.GROUPS.values() for name in group]
+    assert sorted(names) == sorted([*IDENTITY, *(set(Factors._fields) - {"identity"})])
+    z, rows = jax.random.normal(jax.random.key(3), (2, latents.Z_DIM)), 10
+    mixed = jax.jit(functools.partial(mixing.mixed_avatar, num_ws=rows), compiler_options=QUICKLY)
+
+    def named(factors):
+        return {**dict(zip(IDENTITY, factors.identity, strict=True)), **factors._asdict()}
+
+    own = [named(jax.tree.map(np.asarray, latents.factors_from_z(one))) for one in z]
+    for crossover in range(1, rows + 1):
+        avatar = mixed(z, jnp.int32(crossover))
+        assert avatar.whole == (crossover in {*mixing.GROUPS, rows})
+        for row, group in mixing.GROUPS.items():
+            for name in group:
+                wanted = own[int(row >= crossover)][name]
+                np.testing.assert_allclose(named(avatar.factors)[name], wanted, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow

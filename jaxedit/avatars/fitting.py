@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxedit.avatars import models
 from jaxedit.avatars.factors import Factors
 from jaxedit.avatars.latents import Z_DIM, factors_from_z
+from jaxedit.avatars.mixing import GROUPS, mixed_avatar
 from jaxedit.avatars.pairs import PairErrors, pair_errors, weighted
 from jaxedit.avatars.renderer import render
 from jaxedit.generators import stylegan2
@@ -30,7 +31,7 @@ Params = dict[str, Any]
 
 _SHAPES, _SHARP = PairErrors(1.0, 0.0, 0.0), PairErrors(1.0, 0.5, 0.05)
 _SHAPES_SHARE = 4  # one in so many renders is for the first stage
-_MAPPING_BATCH = 512
+_MAPPING_BATCH, _MIXED_SHARE = 512, 0.5
 _COUNTED = 10_000
 
 
@@ -45,12 +46,14 @@ class Pictures(NamedTuple):
     """What the synthesis network learns from.
 
     Attributes:
-        z: `[batch, z_dim]` float32.
-        image: `[batch, size, size, 3]` float32, the renderings of their factors.
+        z: `[batch, 2, z_dim]` float32.
+        crossover: `[batch]` int32, the first row of w_plus of the second latent.
+        image: `[batch, size, size, 3]` float32, the renderings of the avatars.
         parsing: `[batch, size, size]` int32, the class of each pixel.
     """
 
-    z: Float[Array, "batch z_dim"]
+    z: Float[Array, "batch 2 z_dim"]
+    crossover: Int[Array, " batch"]
     image: Float[Array, "batch size size 3"]
     parsing: Int[Array, "batch size size"]
 
@@ -115,10 +118,18 @@ def _before_activation(w: Array) -> Array:
 
 
 def draw_pictures(key: Key[Array, ""], *, config: StyleGAN2Config, batch_size: int) -> Pictures:
-    """Draws latents and renders the avatars that they stand for."""
-    z = jax.random.normal(key, (batch_size, config.z_dim))
-    drawn = jax.vmap(lambda one: render(factors_from_z(one), size=config.resolution))(z)
-    return Pictures(z, drawn.image, drawn.parsing)
+    """Draws pairs of latents, half of which are mixed, and renders the avatars that they stand for."""
+    z_key, chance_key, row_key = jax.random.split(key, 3)
+    z = jax.random.normal(z_key, (batch_size, 2, config.z_dim))
+    starts = jnp.array([row for row in GROUPS if row])
+    crossover = jnp.where(
+        jax.random.bernoulli(chance_key, _MIXED_SHARE, (batch_size,)),
+        jax.random.choice(row_key, starts, (batch_size,)),
+        config.num_ws,
+    )
+    avatars = jax.vmap(functools.partial(mixed_avatar, num_ws=config.num_ws))(z, crossover)
+    drawn = jax.vmap(functools.partial(render, size=config.resolution))(avatars.factors)
+    return Pictures(z, crossover, drawn.image, drawn.parsing)
 
 
 def image_loss(
@@ -131,9 +142,10 @@ def image_loss(
 ) -> Any:
     """Error of the generator's images: the weighted sum of their `pair_errors`."""
 
-    def errors(z: Array, wanted: Array, parsing: Array) -> PairErrors:
-        w = stylegan2.map_latent(params["params"], z, config=config)
-        styles = stylegan2.styles(params["params"], w, config=config)
+    def errors(z: Array, crossover: Array, wanted: Array, parsing: Array) -> PairErrors:
+        first, second = (stylegan2.map_latent(params["params"], one, config=config) for one in z)
+        w_plus = jnp.where((jnp.arange(config.num_ws) < crossover)[:, None], first, second)
+        styles = stylegan2.styles(params["params"], w_plus, config=config)
         image = stylegan2.synthesize(params["params"], styles, config=config, noise="none")
         return pair_errors(image, wanted, parsing, classifier=classifier)
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
 from jaxedit import datasets
 from jaxedit.avatars import models
-from jaxedit.avatars.latents import factors_from_z
+from jaxedit.avatars.mixing import mixed_avatar
 from jaxedit.avatars.pairs import PairErrors, pair_errors, weighted
 from jaxedit.avatars.renderer import render
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.training.gan_config import config_for
+from jaxedit.training.gan_terms import Code
 from jaxedit.training.loop import Schedule, train
 
 _SAVED = 625
@@ -42,7 +44,8 @@ def train_paired(
         images: Renders to show to the discriminator, which learns alone for the first 10,000.
         batch_size: Renders, and fakes, of a step.
         learning_rate: Of both networks.
-        style_mixing: Probability that a fake is of two latents, beside which there is no render.
+        style_mixing: Probability that a fake is of two latents; beside it is the avatar mixed likewise, if there is one
+            (`mixing.mixed_avatar`).
         seed: Of everything random.
         directory: As of `jaxedit.training.loop.train`, which leaves `generator` and `discriminator` in it.
 
@@ -52,10 +55,12 @@ def train_paired(
     """
     config, classifier = generator.config, models.load_classifier()
 
-    def pair_loss(z: Array, image: Array) -> Array:
+    def pair_loss(code: Code, image: Array) -> Array:
+        avatar = mixed_avatar(code.z, code.crossover, num_ws=config.num_ws)
         # Behind a barrier, or XLA draws anew for every part.
-        target = lax.optimization_barrier(render(factors_from_z(z), size=config.resolution))
-        return weighted(pair_errors(image, target.image, target.parsing, classifier=classifier), weights)
+        target = lax.optimization_barrier(render(avatar.factors, size=config.resolution))
+        errors = pair_errors(image, target.image, target.parsing, classifier=classifier)
+        return jnp.where(avatar.whole, weighted(errors, weights), 0.0)
 
     dataset = datasets.avatars(size=config.resolution, batch_size=batch_size, seed=seed)
     train(

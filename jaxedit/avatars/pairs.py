@@ -39,7 +39,7 @@ def pair_errors(image: Image, wanted: Image, parsing: Classes, *, classifier: At
         image: `[size, size, 3]` float32 about [-1, 1].
         wanted: Likewise, the render.
         parsing: `[size, size]` int32, the class of each of its pixels.
-        classifier: Of images of that size.
+        classifier: Of images of that size, or of a size that it is a multiple of.
 
     Returns:
         The errors.
@@ -49,9 +49,16 @@ def pair_errors(image: Image, wanted: Image, parsing: Classes, *, classifier: At
     across = jnp.mean(jnp.abs(jnp.diff(error, axis=1)) * weight[:, 1:])
     down = jnp.mean(jnp.abs(jnp.diff(error, axis=0)) * weight[1:])
     features = jnp.float32(0.0)
-    for found, true in zip(classifier.feature_maps(image), classifier.feature_maps(wanted), strict=True):
+    maps = (classifier.feature_maps(_of_size(picture, classifier.config.resolution)) for picture in (image, wanted))
+    for found, true in zip(*maps, strict=True):
         features += jnp.mean(jnp.abs(found - true)) / jnp.mean(true)
     return PairErrors(jnp.mean(jnp.abs(error) * weight), across + down, features)
+
+
+def _of_size(image: Image, size: int) -> Image:
+    """The means of square blocks, which leave `size` px."""
+    block = image.shape[0] // size
+    return jnp.mean(image.reshape(size, block, size, block, 3), axis=(1, 3))
 
 
 def weighted(errors: PairErrors, weights: PairErrors) -> Float[Array, ""]:

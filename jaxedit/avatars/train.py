@@ -79,6 +79,8 @@ class Generator(Network):
     """Renders to learn from, three quarters of them with edges and features."""
     batch_size: int = 16
     learning_rate: float = 0.03
+    resolution: int = 64
+    """Of the images, in px."""
     channel_base: int = 2048
     """Channels at resolution r are this divided by r ..."""
     channel_max: int = 128
@@ -189,11 +191,11 @@ def _fit_generator(options: Generator) -> None:
     import jax
 
     from jaxedit import checkpoints
-    from jaxedit.avatars import fitting, latents, tasks
+    from jaxedit.avatars import fitting, latents
     from jaxedit.generators.stylegan2 import StyleGAN2Config
 
     config = StyleGAN2Config(
-        resolution=tasks.SIZE,
+        resolution=options.resolution,
         z_dim=latents.Z_DIM,
         w_dim=latents.Z_DIM,
         channel_base=options.channel_base,

@@ -26,7 +26,7 @@ from jaxedit.training import augment, gan_terms
 from jaxedit.training.gan_config import GanConfig, optimizer
 
 Params = dict[str, Any]
-PairLoss = Callable[[Float[Array, " z_dim"], Float[Array, "resolution resolution channels"]], Float[Array, ""]]
+PairLoss = Callable[[gan_terms.Code, Float[Array, "resolution resolution channels"]], Float[Array, ""]]
 
 _ADAPT_INTERVAL = 4
 
@@ -75,8 +75,7 @@ class StepInfo(NamedTuple):
         real_sign: Mean of `sign(D(real))`: 1 where the discriminator knows all reals.
         r1_penalty: Mean squared norm of D's gradient to a real, without weight (see `gan_terms.r1_penalty`).
         augment_p: Probability of augmentation.
-        pair_loss: Mean over the fakes of one latent of what `step` is given under this name, 0 if there is none of
-            them; NaN if it is not given.
+        pair_loss: Mean over the fakes of what `step` is given under this name; NaN if it is not given.
     """
 
     generator_loss: Float[Array, ""]
@@ -143,8 +142,8 @@ def step(
         state: From `init` or the step before.
         reals: `[batch_size, resolution, resolution, image_channels]` float32 in [-1, 1].
         config: As given to `init`.
-        pair_loss: Where it is known what image a latent should have: maps the latent of a fake and its image to a
-            loss, which is added to that of the discriminator's verdict. Fakes of two latents have none.
+        pair_loss: Where it is known what image a code should have: maps the code of a fake and its image to a loss,
+            which is added to that of the discriminator's verdict.
         sharding: How the reals are divided among devices, if they are (see the module).
 
     Returns:
@@ -231,11 +230,8 @@ def _generator_update(
         adversarial = jnp.mean(jax.nn.softplus(-_discriminate(state.discriminator, augmented, config)))
         if pair_loss is None:
             return adversarial, (adversarial, jnp.float32(jnp.nan), jnp.mean(codes.w, axis=0))
-        alone = 1.0 - codes.mixed.astype(jnp.float32)
-        summed = jnp.sum(jax.vmap(pair_loss)(codes.z, images) * alone)
-        # Divided by the whole batch, so that a fake weighs the same however many others are mixed.
-        total = adversarial + summed / config.batch_size
-        return total, (adversarial, summed / jnp.maximum(jnp.sum(alone), 1.0), jnp.mean(codes.w, axis=0))
+        paired = jnp.mean(jax.vmap(pair_loss)(codes, images))
+        return adversarial + paired, (adversarial, paired, jnp.mean(codes.w, axis=0))
 
     gradients, (adversarial, paired, w_mean) = jax.grad(loss, has_aux=True)(state.generator)
     state = _apply_to_generator(state, gradients, config)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxedit.generators import stylegan2, stylegan2_discriminator
 from jaxedit.training.gan_config import GanConfig
@@ -20,16 +20,16 @@ class Code(NamedTuple):
     """The latent code of one fake.
 
     Attributes:
-        z: `[z_dim]` float32.
-        w: `[w_dim]` float32, of `z`.
-        w_plus: `[num_ws, w_dim]` float32: `w` in every row, or from a random row on the w of another latent.
-        mixed: Whether it is so, bool scalar.
+        z: `[2, z_dim]` float32, two latents.
+        w: `[w_dim]` float32, of the first.
+        w_plus: `[num_ws, w_dim]` float32: the first one's w in the rows before `crossover`, the other's from there on.
+        crossover: int32 scalar, 1 .. num_ws; num_ws where styles are not mixed.
     """
 
-    z: Float[Array, " z_dim"]
+    z: Float[Array, "2 z_dim"]
     w: Float[Array, " w_dim"]
     w_plus: Float[Array, "num_ws w_dim"]
-    mixed: Bool[Array, ""]
+    crossover: Int[Array, ""]
 
 
 def fake_code(key: Key[Array, ""], params: Params, *, config: GanConfig) -> Code:
@@ -47,10 +47,10 @@ def fake_code(key: Key[Array, ""], params: Params, *, config: GanConfig) -> Code
     num_ws = config.generator.num_ws
     z = jax.random.normal(z_key, (2, config.generator.z_dim))
     first, second = (stylegan2.map_latent(params, row, config=config.generator) for row in z)
-    crossover = jax.random.randint(row_key, (), 1, num_ws)
     mixed = jax.random.uniform(chance_key) < config.style_mixing
-    taken = (jnp.arange(num_ws) >= crossover) & mixed
-    return Code(z[0], first, jnp.where(taken[:, None], second[None], first[None]), mixed)
+    crossover = jnp.where(mixed, jax.random.randint(row_key, (), 1, num_ws), num_ws)
+    taken = jnp.arange(num_ws) >= crossover
+    return Code(z, first, jnp.where(taken[:, None], second[None], first[None]), crossover)
 
 
 def fake_image(
