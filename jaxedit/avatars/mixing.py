@@ -47,7 +47,7 @@ class Mixed(NamedTuple):
 
 def _first_rows() -> Factors:
     rows: dict[str, Any] = {name: row for row, names in GROUPS.items() for name in names}
-    identity = np.array([rows.pop(name) for name in IDENTITY])
+    identity: Any = np.array([rows.pop(name) for name in IDENTITY])
     return Factors(identity=identity, **rows)
 
 
