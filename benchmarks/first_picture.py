@@ -41,7 +41,7 @@ for direction in load_directions():
     save_direction(folder / f"{direction.name}.safetensors", direction)
 config = stylegan2.StyleGAN2Config(resolution=resolution)
 params = stylegan2.init(jax.random.key(0), config=config)
-checkpoints.save(folder / "random", network="generator", params=params, config=config, metadata={"source": "random"})
+checkpoints.save(folder / "random", params=params, config=config, metadata={"source": "random"})
 widths = {"w": config.w_dim, "s": sum(layer.width for layer in config.style_layers)}
 for space, width in widths.items():
     vector = np.random.default_rng(0).standard_normal(width).astype(np.float32)

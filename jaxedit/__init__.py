@@ -7,9 +7,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxedit import avatars, batch, checkpoints, datasets, images, memory, metrics, nn, regions, spaces
+    from jaxedit import avatars, batch, checkpoints, datasets, families, images, memory, metrics, nn, regions, spaces
     from jaxedit import directions as directions
-    from jaxedit.checkpoints import load, load_discriminator
+    from jaxedit.checkpoints import load, load_discriminator, load_network
     from jaxedit.directions.files import load_direction, save_direction
     from jaxedit.generators import stylegan2, stylegan2_discriminator
     from jaxedit.generators.base import Generator, sample_z
@@ -25,10 +25,12 @@ __all__ = [
     "batch",
     "checkpoints",
     "datasets",
+    "families",
     "images",
     "load",
     "load_direction",
     "load_discriminator",
+    "load_network",
     "memory",
     "metrics",
     "nn",
@@ -47,6 +49,7 @@ _ATTRIBUTES = {
     "load": "jaxedit.checkpoints",
     "load_direction": "jaxedit.directions.files",
     "load_discriminator": "jaxedit.checkpoints",
+    "load_network": "jaxedit.checkpoints",
     "sample_z": "jaxedit.generators.base",
     "save_direction": "jaxedit.directions.files",
 }
@@ -56,6 +59,7 @@ _MODULES = {
     "checkpoints": "jaxedit.checkpoints",
     "datasets": "jaxedit.datasets",
     "directions": "jaxedit.directions",
+    "families": "jaxedit.families",
     "images": "jaxedit.images",
     "memory": "jaxedit.memory",
     "metrics": "jaxedit.metrics",

@@ -1,61 +1,60 @@
 """Checkpoints: a directory with `config.json`, `metadata.json` and the parameters in `params.safetensors`.
 
-Nothing in a checkpoint is ever executed. One that does not match its own configuration in every name and shape, or the
-checksum of its parameters, is refused.
+Networks that are shipped are single files of float16 parameters, with their configuration inside. Nothing in either is
+ever executed. What does not match its own configuration in every name and shape, or its checksum, is refused.
 """
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import hashlib
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
+from safetensors import SafetensorError, safe_open
 
-from jaxedit.arrays import read_arrays
+from jaxedit.arrays import Arrays, read_arrays
 from jaxedit.atomic import write_verified
 from jaxedit.claims import making
 from jaxedit.digests import file_digest
-from jaxedit.generators import stylegan2, stylegan2_discriminator
+from jaxedit.families import FAMILIES, abstract_params, family_of
 from jaxedit.generators.config import config_from_dict, config_to_dict
 from jaxedit.messages import printable, reason
 from jaxedit.suggestions import suggest_checkpoint
 
 BUILT_IN = "avatars"
-MAX_NUMBERS = 1 << 27  # config-f at 1024 px has 33 million
-_PARAMS = "params.safetensors"
+_PACKAGED = Path(__file__).parent / "avatars" / "weights"
+_PARAMS, _FILE_KEY = "params.safetensors", "jaxedit_network"
+_FIRST_NAMES = {"stylegan2 generator": "stylegan2", "stylegan2 discriminator": "stylegan2_discriminator"}
 _INCIDENTAL = ("noise_const", "w_avg")
-
-_NETWORKS = {
-    "generator": (stylegan2.StyleGAN2Config, stylegan2.init),
-    "discriminator": (stylegan2_discriminator.DiscriminatorConfig, stylegan2_discriminator.init),
-}
 
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, damaged or of another kind; the message is one line that names it."""
 
 
-def abstract_params(network: str, config: Any) -> Any:
-    """The names, shapes and dtypes that the parameters of a network have to have.
+class Description(NamedTuple):
+    """What a checkpoint says about itself.
 
-    Args:
-        network: "generator" or "discriminator".
-        config: `StyleGAN2Config` or `DiscriminatorConfig`.
-
-    Returns:
-        The nested dict of parameters with `jax.ShapeDtypeStruct` leaves; nothing is allocated.
+    Attributes:
+        family: A key of `jaxedit.families.FAMILIES`.
+        config: The architecture.
+        metadata: JSON values about the source.
+        sha256: Of the parameters' file; None in checkpoints that were written before there was one.
     """
-    init = _NETWORKS[network][1]
-    return jax.eval_shape(functools.partial(init, config=config), jax.random.key(0))
+
+    family: str
+    config: Any
+    metadata: dict[str, Any]
+    sha256: str | None
 
 
 def fingerprint(params: Any) -> str:
@@ -107,22 +106,13 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     return {name: tuple(leaf.shape) for name, leaf in leaves.items()}
 
 
-def save(
-    path: str | Path,
-    *,
-    network: str,
-    params: Any,
-    config: Any,
-    metadata: Mapping[str, Any],
-    replace: bool = False,
-) -> None:
+def save(path: str | Path, *, params: Any, config: Any, metadata: Mapping[str, Any], replace: bool = False) -> None:
     """Writes a checkpoint; it appears complete or not at all.
 
     Args:
         path: Directory to make.
-        network: "generator" or "discriminator".
         params: Nested dict of float32 arrays.
-        config: `StyleGAN2Config` or `DiscriminatorConfig`.
+        config: The architecture, of any family.
         metadata: JSON values about the source.
         replace: Whether `path` may exist; it is whole until the new one is.
 
@@ -131,19 +121,17 @@ def save(
         CheckpointError: `params` do not fit `config`, or what was written can't be read back.
         OSError: It can't be written; the error names `path`.
     """
-    path = Path(path).absolute()
+    path, family = Path(path).absolute(), family_of(config)
     if path.exists() and not replace:
         raise FileExistsError(f"{path}: already exists; choose another destination or remove it first")
-    target = abstract_params(network, config)
-    if problems := mismatches(target, params) or _too_large(target):
+    if problems := _problems(config, params):
         raise CheckpointError(f"{path}: the parameters do not fit the configuration: {_summary(problems)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with making(path, replace=replace) as partial:
         digest = _write_params(partial / _PARAMS, params)
-        description = {"family": "stylegan2", "network": network, "config": config_to_dict(config), "sha256": digest}
-        _write_json(partial / "config.json", description)
+        _write_json(partial / "config.json", {"family": family, "config": config_to_dict(config), "sha256": digest})
         _write_json(partial / "metadata.json", dict(metadata))
-        _read(partial, network)
+        _read(partial, FAMILIES[family].kind)
 
 
 def _write_params(path: Path, params: Any) -> str:
@@ -154,8 +142,31 @@ def _write_params(path: Path, params: Any) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def load(path: str | Path) -> stylegan2.StyleGAN2Generator:
-    """Reads a generator.
+def save_file(path: Path, *, params: Any, config: Any) -> None:
+    """Writes a network as a `.safetensors` file in float16; a file of that name is replaced.
+
+    The file appears under its name only once it is complete.
+
+    Args:
+        path: The file.
+        params: Nested dict of float32 arrays.
+        config: The architecture, of any family.
+
+    Raises:
+        ValueError: A number that float16 cannot hold.
+        OSError: The file cannot be written; nothing is left behind.
+    """
+    flat = flax.traverse_util.flatten_dict(params, sep="/")
+    with np.errstate(over="ignore"):
+        arrays = {name: np.array(leaf, np.float16, order="C") for name, leaf in flat.items()}
+    if wrong := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+        raise ValueError(f"{path}: {wrong[0]} holds numbers that float16 cannot")
+    description = {"family": family_of(config), "config": config_to_dict(config)}
+    write_verified(path, safetensors.numpy.save(arrays, metadata={_FILE_KEY: json.dumps(description)}))
+
+
+def load(path: str | Path) -> Any:
+    """Reads a generator of any family.
 
     Args:
         path: A directory written by `python -m weights_convert` or `save`; or "avatars" for the generator that comes
@@ -169,73 +180,131 @@ def load(path: str | Path) -> stylegan2.StyleGAN2Generator:
         FileNotFoundError: There is no checkpoint at `path`.
         CheckpointError: It is damaged, or not a generator.
     """
-    if str(path) == BUILT_IN:
-        from jaxedit.avatars.models import load_generator
-
-        return load_generator()
-    config, params = _read(Path(path), "generator")
-    return stylegan2.StyleGAN2Generator(jax.tree.map(jnp.asarray, params), config, fingerprint(params))
+    packaged = str(path) == BUILT_IN
+    read = _read_file(_PACKAGED / "generator.safetensors") if packaged else _read(Path(path), "generator")
+    generator = _network(*read)
+    return dataclasses.replace(generator, fingerprint=fingerprint(generator.params))
 
 
-def load_discriminator(path: str | Path) -> stylegan2_discriminator.StyleGAN2Discriminator:
+def load_discriminator(path: str | Path) -> Any:
     """Reads a discriminator; arguments and errors as for `load`."""
-    config, params = _read(Path(path), "discriminator")
-    return stylegan2_discriminator.StyleGAN2Discriminator(jax.tree.map(jnp.asarray, params), config)
+    return _network(*_read(Path(path), "discriminator"))
 
 
-def read_description(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
+def load_network(path: str | Path) -> Any:
+    """Reads any other network, such as a face parser.
+
+    Args:
+        path: A directory written by `python -m weights_convert` or `save`, or a file written by `save_file`.
+
+    Returns:
+        The network as a frozen pytree, its parameters float32 on the default device.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint at `path`.
+        CheckpointError: It is damaged, or a generator or a discriminator.
+    """
+    path = Path(path)
+    return _network(*(_read_file(path) if path.is_file() else _read(path, "network")))
+
+
+def load_packaged(name: str) -> Any:
+    """Reads a network that comes with the package.
+
+    Args:
+        name: "classifier", "judge", "parser", "keypoints" or "embedding".
+
+    Returns:
+        As from `load_network`.
+
+    Raises:
+        FileNotFoundError: There is none of that name.
+    """
+    return load_network(_PACKAGED / f"{name}.safetensors")
+
+
+def _network(config: Any, params: Any) -> Any:
+    return FAMILIES[family_of(config)].network(jax.tree.map(jnp.asarray, params), config)
+
+
+def read_description(path: str | Path) -> Description:
     """Reads what a checkpoint holds, without its parameters.
 
     Args:
         path: A checkpoint directory.
 
     Returns:
-        The network ("generator" or "discriminator"), its config, and the metadata.
+        The description.
 
     Raises:
         FileNotFoundError: There is no checkpoint at `path`.
         CheckpointError: Its description is damaged.
     """
-    return _read_description(Path(path))[:3]
-
-
-def _read_description(path: Path) -> tuple[str, Any, dict[str, Any], str | None]:
-    """And the checksum of the parameters, if there is one."""
-    description, metadata = _read_json(path, "config.json"), _read_json(path, "metadata.json")
-    network, family = description.get("network"), description.get("family")
-    if family != "stylegan2" or not isinstance(network, str) or network not in _NETWORKS:
-        named = f"family {printable(repr(family), 100)}, network {printable(repr(network), 100)}"
-        raise CheckpointError(f"{path}: config.json names no known network ({named})")
+    path = Path(path)
+    content, metadata = _read_json(path, "config.json"), _read_json(path, "metadata.json")
     try:
-        config = config_from_dict(_NETWORKS[network][0], description.get("config"))
+        family, config = _architecture(content)
     except ValueError as error:
         raise CheckpointError(f"{path}: config.json: {error}") from None
-    return network, config, metadata, description.get("sha256")
+    return Description(family, config, metadata, content.get("sha256"))
 
 
-def _read(path: Path, wanted: str) -> tuple[Any, dict[str, Any]]:
-    """The config, and the parameters as arrays of NumPy."""
-    network, config, _, digest = _read_description(path)
-    if network != wanted:
-        raise CheckpointError(f"{path}: holds a {network}, not a {wanted}")
-    target = abstract_params(network, config)
+def _architecture(content: Any) -> tuple[str, Any]:
+    """The family and the config that a description names."""
+    family = content.get("family") if isinstance(content, dict) else None
+    if "network" in content:  # as they were written at first
+        family = _FIRST_NAMES.get(f"{family} {content['network']}")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise ValueError(f"family is {printable(repr(family), 100)}, expected one of {', '.join(FAMILIES)}")
+    return family, config_from_dict(FAMILIES[family].config, content.get("config"))
+
+
+def _read(path: Path, wanted: str) -> tuple[Any, Any]:
+    """The config, and the parameters as float32 arrays of NumPy."""
+    family, config, _, digest = read_description(path)
+    if (kind := FAMILIES[family].kind) != wanted:
+        raise CheckpointError(f"{path}: holds a {kind} ({family}), not a {wanted}")
     try:
         stored = read_arrays(path / _PARAMS)
-        problems = mismatches(target, stored) or _too_large(target)
+        problems = _problems(config, stored)
         if not problems:
-            params = {name: np.asarray(array, np.float32) for name, array in stored.items()}
+            params = _as_float32(stored)
             if digest is not None and digest != file_digest(path / _PARAMS):
                 raise ValueError("they don't have the checksum that config.json says: the file is damaged")
-            return config, flax.traverse_util.unflatten_dict(params, sep="/")
+            return config, params
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path}: the parameters can't be read: {reason(error)}") from error
     raise CheckpointError(f"{path}: the parameters do not fit config.json: {_summary(problems)}")
 
 
-def _too_large(tree: Any) -> list[str]:
+def _read_file(path: Path) -> tuple[Any, Any]:
+    """As `_read`, of a file that `save_file` wrote."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            _, config = _architecture(json.loads((file.metadata() or {})[_FILE_KEY]))
+        stored = read_arrays(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a readable network ({reason(error)})") from error
+    if problems := _problems(config, stored):
+        raise CheckpointError(f"{path}: the parameters do not fit the configuration: {_summary(problems)}")
+    return config, _as_float32(stored)
+
+
+def _as_float32(stored: Arrays) -> Any:
+    params = {name: np.asarray(array, np.float32) for name, array in stored.items()}
+    return flax.traverse_util.unflatten_dict(params, sep="/")
+
+
+def _problems(config: Any, found: Any) -> list[str]:
+    """Why these parameters are not of this architecture, or not to be read."""
+    target = abstract_params(config)
+    return mismatches(target, found) or _too_large(target, FAMILIES[family_of(config)].largest)
+
+
+def _too_large(tree: Any, largest: int) -> list[str]:
     """Storage may claim arrays that it does not hold, so shapes that agree with config.json protect nobody's memory."""
     numbers = sum(math.prod(shape) for shape in _shapes(tree).values())
-    return [f"{numbers:,} numbers, and at most {MAX_NUMBERS:,} are read"] if numbers > MAX_NUMBERS else []
+    return [f"{numbers:,} numbers, and at most {largest:,} are read"] if numbers > largest else []
 
 
 def _summary(problems: list[str], limit: int = 8) -> str:

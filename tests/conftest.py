@@ -71,7 +71,7 @@ def checkpoint(generator: StyleGAN2Generator, tmp_path_factory: pytest.TempPathF
     """The tiny generator as a checkpoint directory."""
     path = tmp_path_factory.mktemp("checkpoints") / "tiny"
     metadata = {"source": "tests", "licence": "none"}
-    checkpoints.save(path, network="generator", params=generator.params, config=generator.config, metadata=metadata)
+    checkpoints.save(path, params=generator.params, config=generator.config, metadata=metadata)
     return path
 
 

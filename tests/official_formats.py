@@ -14,19 +14,19 @@ import jax
 import numpy as np
 from official_pickles import EasyDict, Network, Parameter, Reconstruct, Tensor, pickled, torch_save
 
-from jaxedit import checkpoints
+from jaxedit import families
 
 FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
 
 
-def random_params(network: str, config: Any, seed: int = 0) -> dict[str, Any]:
+def random_params(config: Any, seed: int = 0) -> dict[str, Any]:
     """A parameter tree of multiples of 1/256, so that TensorFlow's missing one in the affine biases is exact."""
     random = np.random.RandomState(seed)
-    target = _abstract_params(network, config)
+    target = _abstract_params(config)
     return jax.tree.map(lambda leaf: np.float32(random.randint(-512, 512, leaf.shape) / 256), target)
 
 
-_abstract_params = functools.cache(checkpoints.abstract_params)  # tracing takes longer than all the rest
+_abstract_params = functools.cache(families.abstract_params)  # tracing takes longer than all the rest
 
 
 # The networks' tensors under each format's names.

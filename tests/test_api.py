@@ -25,6 +25,7 @@ MODULES = {
     "stylegan2_discriminator": "jaxedit.generators.stylegan2_discriminator",
     "base": "jaxedit.generators.base",
     "checkpoints": "jaxedit.checkpoints",
+    "families": "jaxedit.families",
     "arrays": "jaxedit.arrays",
     "images": "jaxedit.images",
     "sheets": "jaxedit.sheets",

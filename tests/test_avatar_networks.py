@@ -14,8 +14,8 @@ import safetensors.numpy
 from oracles import f64
 from untrained import untrained
 
-from jaxedit import checkpoints
-from jaxedit.avatars import evaluate, models, tasks, train
+from jaxedit import checkpoints, families
+from jaxedit.avatars import evaluate, tasks, train
 from jaxedit.avatars.renderer import Rendering
 from jaxedit.checkpoints import CheckpointError
 from jaxedit.generators.stylegan2 import StyleGAN2Config
@@ -61,7 +61,7 @@ def test_every_task_fits_its_network(name: str):
     """Protects: examples, loss and architecture go together; the state keeps its structure; size of the network."""
     task = tasks.make_task(name)
     config = supervised.FitConfig(steps=10)
-    params = jax.eval_shape(functools.partial(models.init_network, config=task.config), jax.random.key(0))
+    params = jax.eval_shape(functools.partial(families.init, config=task.config), jax.random.key(0))
     state = jax.eval_shape(functools.partial(supervised.init, config=config), params)
     step = functools.partial(
         supervised.step,
@@ -97,7 +97,7 @@ def test_the_command_trains_resumes_and_writes_the_network(
     monkeypatch.setattr(tasks, "AttributesConfig", lambda: SMALL)
     command = ["classifier", "--output", str(tmp_path / "run"), "--images", "24", "--batch-size", "8", "--seed", "3"]
     assert train.main(command) == 0
-    found = models.read_network(tmp_path / "run" / "classifier.safetensors")
+    found = checkpoints.load_network(tmp_path / "run" / "classifier.safetensors")
     assert isinstance(found, AttributeClassifier) and found.config == SMALL
     assert [json.loads(row)["step"] for row in (tmp_path / "run" / "log.jsonl").read_text().splitlines()] == [3]
     monkeypatch.setattr(tasks, "AttributesConfig", lambda: AttributesConfig(64, (4, 8), 1, 2, 12))
@@ -112,10 +112,10 @@ def test_a_trained_generator_is_packed(tmp_path: Path, capsys: Any):
     """Protects: how a checkpoint becomes the generator in the package."""
     config = StyleGAN2Config(resolution=8, z_dim=6, w_dim=6, channel_base=32, channel_max=8)
     params = untrained(config)
-    checkpoints.save(tmp_path / "trained", network="generator", params=params, config=config, metadata={})
+    checkpoints.save(tmp_path / "trained", params=params, config=config, metadata={})
     path = tmp_path / "generator.safetensors"
     assert train.main(["pack", "--checkpoint", str(tmp_path / "trained"), "--output", str(path)]) == 0
-    found = models.read_network(path)
+    found = checkpoints.load_network(path)
     assert found.config == config
     jax.tree.map(lambda a, b: np.testing.assert_allclose(f64(a), f64(b), rtol=1e-3, atol=1e-6), found.params, params)
     assert train.main(["pack", "--checkpoint", str(tmp_path / "none"), "--output", str(path)]) == 1
@@ -127,7 +127,7 @@ def test_a_trained_generator_is_packed(tmp_path: Path, capsys: Any):
 
 @pytest.fixture(scope="module")
 def network() -> AttributeClassifier:
-    params = jax.jit(functools.partial(models.init_network, config=SMALL))(jax.random.key(0))
+    params = jax.jit(functools.partial(families.init, config=SMALL))(jax.random.key(0))
     return AttributeClassifier(params, SMALL)
 
 
@@ -144,8 +144,8 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None], metadata: di
 
 def test_a_network_survives_its_file(network: AttributeClassifier, tmp_path: Path):
     """Protects: names, configuration, float32 in memory; half precision costs a thousandth at most."""
-    models.write_network(tmp_path / "a.safetensors", params=network.params, config=network.config)
-    found = models.read_network(tmp_path / "a.safetensors")
+    checkpoints.save_file(tmp_path / "a.safetensors", params=network.params, config=network.config)
+    found = checkpoints.load_network(tmp_path / "a.safetensors")
     assert found.config == SMALL and jax.tree.structure(found) == jax.tree.structure(network)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(found)} == {"float32"}
     image = jax.random.uniform(jax.random.key(1), (64, 64, 3), minval=-1.0)
@@ -158,18 +158,19 @@ def test_a_network_survives_its_file(network: AttributeClassifier, tmp_path: Pat
 def test_a_file_that_does_not_fit_is_refused(network: AttributeClassifier, tmp_path: Path):
     """Protects: strict names and shapes in both directions, and one line for everything that is wrong."""
     path = tmp_path / "a.safetensors"
-    models.write_network(path, params=network.params, config=network.config)
+    checkpoints.save_file(path, params=network.params, config=network.config)
     bias = "params/head/bias"
     wrong: dict[str, Path] = {
         f"missing {bias}": rewritten(path, lambda arrays: arrays.pop(bias)),
     }
     for message, file in wrong.items():
         with pytest.raises(CheckpointError, match=message):
-            models.read_network(file)
+            checkpoints.load_network(file)
     with pytest.raises(CheckpointError, match=rf"{bias} is \(3,\), expected \(12,\)"):
-        models.read_network(rewritten(path, lambda arrays: arrays.update({bias: np.zeros(3, np.float16)})))
+        checkpoints.load_network(rewritten(path, lambda arrays: arrays.update({bias: np.zeros(3, np.float16)})))
     with pytest.raises(CheckpointError, match="unexpected params/extra"):
-        models.read_network(rewritten(path, lambda arrays: arrays.update({"params/extra": np.zeros(1, np.float16)})))
+        extra = {"params/extra": np.zeros(1, np.float16)}
+        checkpoints.load_network(rewritten(path, lambda arrays: arrays.update(extra)))
     for metadata in (
         {},
         {"jaxedit_network": "["},
@@ -178,15 +179,15 @@ def test_a_file_that_does_not_fit_is_refused(network: AttributeClassifier, tmp_p
         {"jaxedit_network": '{"family": "attributes", "config": {"input_stride": 3}}'},
     ):
         with pytest.raises(CheckpointError, match="other.safetensors: not a readable network"):
-            models.read_network(rewritten(path, lambda arrays: None, metadata))
+            checkpoints.load_network(rewritten(path, lambda arrays: None, metadata))
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="not a readable network"):
-        models.read_network(path)
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        models.load_network("nobody")
+        checkpoints.load_network(path)
+    with pytest.raises(FileNotFoundError, match="no checkpoint here"):
+        checkpoints.load_packaged("nobody")
     huge = jax.tree.map(lambda leaf: leaf + 1e6, network.params)
     with pytest.raises(ValueError, match="holds numbers that float16 cannot"):
-        models.write_network(tmp_path / "huge.safetensors", params=huge, config=SMALL)
+        checkpoints.save_file(tmp_path / "huge.safetensors", params=huge, config=SMALL)
 
 
 # Measures, with networks that cheat.
@@ -269,7 +270,7 @@ def test_rank_1_finds_identities_and_nothing_else():
 def test_a_directory_of_networks_is_evaluated(network: AttributeClassifier, tmp_path: Path):
     """Protects: the command's report."""
     for name in ("classifier", "judge"):
-        models.write_network(tmp_path / f"{name}.safetensors", params=network.params, config=SMALL)
+        checkpoints.save_file(tmp_path / f"{name}.safetensors", params=network.params, config=SMALL)
     options = evaluate.Evaluate(weights=tmp_path, names=("classifier", "judge"), images=8)
     report = json.loads(json.dumps(evaluate.evaluate(options)))
     assert set(report) == {"classifier", "judge", "agreement"} and report["agreement"]["mean"] == 1.0

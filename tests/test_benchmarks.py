@@ -12,7 +12,7 @@ from untrained import untrained
 
 from benchmarks import first_picture, floors, latency, measure, training
 from benchmarks.peers import ada
-from jaxedit import checkpoints
+from jaxedit import families
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 
@@ -36,7 +36,7 @@ def test_operations_of_a_discriminator_are_those_of_its_kernels():
     """Every kernel acts once on each of its output pixels."""
     config = DiscriminatorConfig(resolution=64, channel_base=2048, channel_max=128)
     macs = 0
-    for path, leaf in jax.tree_util.tree_leaves_with_path(checkpoints.abstract_params("discriminator", config)):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(families.abstract_params(config)):
         block, layer, kind = (entry.key for entry in path)
         if kind == "kernel":
             size = {"fc": 1, "out": 1}.get(layer, int(block[1:]) // (2 if layer in ("conv1", "skip") else 1))

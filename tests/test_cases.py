@@ -44,7 +44,7 @@ def test_damaged_directions(name: str, cases: Path, tmp_path: Path, capsys: pyte
 def test_an_archive_with_a_flipped_bit_is_no_latents_either(cases: Path, tmp_path: Path, capsys):
     """Protects: numbers that were shifted by two bytes, or codes that were dropped."""
     config = StyleGAN2Config(channel_base=1024, channel_max=1, mapping_layers=1)
-    checkpoints.save(tmp_path / "g", network="generator", params=untrained(config), config=config, metadata={})
+    checkpoints.save(tmp_path / "g", params=untrained(config), config=config, metadata={})
     np.save(tmp_path / "d.npy", np.ones(512, np.float32))
     damaged = cases / "damaged" / "npz_onebit.npz"
     command = ("edit", tmp_path / "g", "--latents", damaged, "--direction", tmp_path / "d.npy")

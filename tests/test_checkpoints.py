@@ -16,7 +16,7 @@ import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import jaxedit
-from jaxedit import checkpoints
+from jaxedit import checkpoints, families
 from jaxedit.checkpoints import CheckpointError
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
@@ -25,6 +25,7 @@ CONFIGS: dict[str, Any] = {
     "generator": StyleGAN2Config(resolution=8, z_dim=4, w_dim=6, channel_base=32, channel_max=8, mapping_layers=1),
     "discriminator": DiscriminatorConfig(resolution=8, channel_base=32, channel_max=8, mbstd_group_size=None),
 }
+FAMILIES = {"generator": "stylegan2", "discriminator": "stylegan2_discriminator"}
 LOADERS: dict[str, Callable[[Any], Any]] = {"generator": jaxedit.load, "discriminator": jaxedit.load_discriminator}
 METADATA = {"source": "made up", "sha256": "0" * 64, "nested": {"list": [1, None, "ü"]}}
 both_networks = pytest.mark.parametrize("network", CONFIGS)
@@ -39,14 +40,14 @@ def draw(network: str) -> Any:
         values[: len(ODD)] = ODD[: values.size]
         return values.reshape(target.shape)
 
-    return jax.tree.map(leaf, checkpoints.abstract_params(network, CONFIGS[network]))
+    return jax.tree.map(leaf, families.abstract_params(CONFIGS[network]))
 
 
 ODD = np.array([1e-42, -0.0, np.inf, 3.4e38], np.float32)
 
 
 def save(path: Any, network: str = "generator", **changes: Any) -> None:
-    given = {"network": network, "params": draw(network), "config": CONFIGS[network], "metadata": METADATA}
+    given = {"params": draw(network), "config": CONFIGS[network], "metadata": METADATA}
     checkpoints.save(path, **{**given, **changes})
 
 
@@ -87,7 +88,7 @@ def test_round_trip_keeps_every_bit(network: str, saved: Path):
     loaded = LOADERS[network](saved / network)
     assert bits(loaded.params) == bits(draw(network))
     assert loaded.config == CONFIGS[network]
-    assert checkpoints.read_description(saved / network) == (network, CONFIGS[network], METADATA)
+    assert checkpoints.read_description(saved / network)[:3] == (FAMILIES[network], CONFIGS[network], METADATA)
     if network == "generator":
         assert loaded.fingerprint == checkpoints.fingerprint(draw(network))
     assert not any(leaf.committed for leaf in jax.tree.leaves(loaded.params))
@@ -102,7 +103,7 @@ def test_relative_paths_and_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sorted(os.listdir("new/folder")) == ["tiny"]
     assert sorted(os.listdir("new/folder/tiny")) == ["config.json", "metadata.json", "params.safetensors"]
     description = json.loads(Path("new/folder/tiny/config.json").read_text(encoding="utf-8"))
-    assert (description["family"], description["network"]) == ("stylegan2", "generator")
+    assert description["family"] == "stylegan2"
 
 
 def test_a_checkpoint_can_be_moved(saved: Path, tmp_path: Path):
@@ -230,7 +231,18 @@ def test_loading_refuses_parameters_that_do_not_fit(damaged: Path, monkeypatch: 
 def test_loading_the_wrong_kind(network: str, saved: Path):
     """Protects: a discriminator is not taken for a generator, nor the other way round."""
     (other,) = set(CONFIGS) - {network}
-    assert refuse(saved / network, load=LOADERS[other]) == f"holds a {network}, not a {other}"
+    assert refuse(saved / network, load=LOADERS[other]) == f"holds a {network} ({FAMILIES[network]}), not a {other}"
+    expected = f"holds a {network} ({FAMILIES[network]}), not a network"
+    assert refuse(saved / network, load=checkpoints.load_network) == expected
+
+
+@both_networks
+def test_descriptions_as_they_were_written_at_first(network: str, saved: Path, tmp_path: Path):
+    """Protects: checkpoints from before discriminators were a family of their own."""
+    path = Path(shutil.copytree(saved / network, tmp_path / "old"))
+    description = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**description, "family": "stylegan2", "network": network}))
+    assert bits(LOADERS[network](path).params) == bits(draw(network))
 
 
 @pytest.mark.parametrize("name", ["", "config.json", "metadata.json"])
@@ -306,7 +318,7 @@ def changed(**fields: Any) -> bytes:
 
 
 NOT_JSON = "config.json is not valid JSON"
-NO_NETWORK = "config.json names no known network"
+NO_FAMILY = "config.json: family is "
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", NOT_JSON),
     "cut": (json.dumps(GOOD).encode()[:-5], NOT_JSON),
@@ -316,10 +328,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "digits": (b'{"family": ' + b"9" * 10_000 + b"}", NOT_JSON),
     "list": (b"[]", "config.json has to hold an object"),
     "number": (b"NaN", "config.json has to hold an object"),
-    "nothing": (b"{}", NO_NETWORK),
-    "other family": (json.dumps({**GOOD, "family": "biggan"}).encode(), NO_NETWORK),
-    "other network": (json.dumps({**GOOD, "network": "critic"}).encode(), NO_NETWORK),
-    "network of another type": (json.dumps({**GOOD, "network": ["generator"]}).encode(), NO_NETWORK),
+    "nothing": (b"{}", NO_FAMILY),
+    "other family": (json.dumps({**GOOD, "family": "biggan"}).encode(), NO_FAMILY),
+    "other network": (json.dumps({**GOOD, "network": "critic"}).encode(), NO_FAMILY),
+    "network of another type": (json.dumps({**GOOD, "network": ["generator"]}).encode(), NO_FAMILY),
     "no config": (json.dumps({**GOOD, "config": None}).encode(), "config.json: the configuration has to be an object"),
     "list for config": (json.dumps({**GOOD, "config": [1]}).encode(), "config.json: the configuration has to be"),
     "unknown field": (changed(colour=3), "config.json: unknown field 'colour'; the fields are resolution, z_dim"),
@@ -422,7 +434,7 @@ def test_hostile_metadata(content: bytes, damaged: Path):
 
 def test_sizes_are_limited_before_anything_is_read(damaged: Path, monkeypatch: pytest.MonkeyPatch):
     """Protects: memory from a folder that claims arrays which it does not hold, in agreement with its config.json."""
-    monkeypatch.setattr(checkpoints, "MAX_NUMBERS", 1000)
+    monkeypatch.setitem(families.FAMILIES, "stylegan2", families.FAMILIES["stylegan2"]._replace(largest=1000))
     assert "at most 1,000 are read" in refuse(damaged)
 
 

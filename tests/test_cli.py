@@ -177,7 +177,7 @@ def test_conditional_networks_need_a_class(tmp_path, capsys):
     config = StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, c_dim=3, channel_base=64, channel_max=8, mapping_layers=1)
     path, output = tmp_path / "conditional", tmp_path / "out"
     params = untrained(config)
-    checkpoints.save(path, network="generator", params=params, config=config, metadata={})
+    checkpoints.save(path, params=params, config=config, metadata={})
     command = ["generate", path, "--seeds", "0", "--output", output]
     assert "--class 0 to --class 2" in failure(capsys, *command)
     assert "--class 0 to --class 2" in failure(capsys, *command, "--class", 3)
@@ -476,7 +476,7 @@ def test_unexpected_failures_are_one_line_too(checkpoint, tmp_path, capsys, monk
 def test_info_of_a_checkpoint(checkpoint, config, capsys):
     assert run("info", checkpoint) == 0
     shown = capsys.readouterr().out
-    assert "stylegan2 generator, 32 px" in shown and "licence: none" in shown and "w_dim: 24" in shown
+    assert "generator (stylegan2), 32 px" in shown and "licence: none" in shown and "w_dim: 24" in shown
     for index, layer in enumerate(config.style_layers):
         assert [str(index), layer.name, str(layer.resolution), layer.kind, str(layer.width), str(layer.w_index)] in [
             line.split() for line in shown.splitlines()
@@ -496,7 +496,7 @@ def test_info_of_directions_and_other_arrays(smile, generator, tmp_path, capsys)
 def test_info_of_the_built_in_generator(capsys):
     assert run("info", "avatars") == 0
     shown = capsys.readouterr().out
-    assert "stylegan2 generator, 64 px" in shown and load("avatars").fingerprint in shown
+    assert "generator (stylegan2), 64 px" in shown and load("avatars").fingerprint in shown
 
 
 def test_the_demo_edits_the_built_in_generator(tmp_path, monkeypatch, capsys):
@@ -519,7 +519,7 @@ def test_real_codes_along_real_directions(fixtures, tmp_path, capsys):
     config = StyleGAN2Config(channel_base=1024, channel_max=16, mapping_layers=1)
     path = tmp_path / "checkpoint"
     params = untrained(config)
-    checkpoints.save(path, network="generator", params=params, config=config, metadata={})
+    checkpoints.save(path, params=params, config=config, metadata={})
     codes = np.load(fixtures / "styleclip" / "w_plus.npy", mmap_mode="r")[:2]
     np.save(tmp_path / "two.npy", codes)
     directions = ["--direction", fixtures / "e4e" / "smile.pt", "--direction"]

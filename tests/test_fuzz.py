@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import official_formats as official
 import official_pickles as pickles
@@ -14,8 +15,7 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from jaxedit import Direction, arrays, checkpoints, images, save_direction
-from jaxedit.avatars import models
+from jaxedit import Direction, arrays, checkpoints, families, images, save_direction
 from jaxedit.directions import files
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
@@ -76,28 +76,28 @@ def pictures() -> list[Kind]:
 
 
 def networks() -> list[Kind]:
-    params = models.init_network(models.jax.random.key(0), config=SMALL)
-    generator = official.random_params("generator", CONFIG)
+    params = families.init(jax.random.key(0), config=SMALL)
+    generator = official.random_params(CONFIG)
 
     def checkpoint(path: Path) -> None:
         folder = path.parent / "made"
-        checkpoints.save(folder, network="generator", params=generator, config=CONFIG, metadata={})
+        checkpoints.save(folder, params=generator, config=CONFIG, metadata={})
         for file in folder.iterdir():
             file.rename(path.parent / file.name)
 
     def network(path: Path) -> None:
-        models.write_network(path, params=params, config=SMALL)
+        checkpoints.save_file(path, params=params, config=SMALL)
 
     return [
-        Kind("network.safetensors", network, models.read_network, 4),
+        Kind("network.safetensors", network, checkpoints.load_network, 4),
         Kind("config.json", checkpoint, read_checkpoint, 1),
         Kind("params.safetensors", checkpoint, read_checkpoint, 1),
     ]
 
 
 def foreign() -> list[Kind]:
-    pair = official.random_params("generator", CONFIG), CONFIG
-    other = official.random_params("discriminator", D_CONFIG), D_CONFIG
+    pair = official.random_params(CONFIG), CONFIG
+    other = official.random_params(D_CONFIG), D_CONFIG
     tensors = {"a": pickles.Tensor(np.ones((2, 3), np.float32)), "b": [pickles.Tensor(np.ones(2, np.float32)), 1, "x"]}
     look = lambda path: info(str(path))  # noqa: E731
     return [

@@ -90,8 +90,8 @@ def test_what_a_training_leaves(trainings):
         "step_8.safetensors",
         "step_9.safetensors",
     ]
-    network, config, metadata = checkpoints.read_description(output / "generator")
-    assert (network, config, metadata["images"], metadata["data"]) == ("generator", CONFIG.generator, 72, "noise")
+    family, config, metadata, _ = checkpoints.read_description(output / "generator")
+    assert (family, config, metadata["images"], metadata["data"]) == ("stylegan2", CONFIG.generator, 72, "noise")
     assert checkpoints.load(output / "generator").config == CONFIG.generator
 
 

@@ -37,8 +37,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, config: StyleGAN2Config) ->
     mask[8:24, 8:24] = 255
     images.save_png(folder / "mask.png", mask)
     discriminator = DiscriminatorConfig(resolution=32, channel_base=512, channel_max=32)
-    networks = {"generator": config, "discriminator": discriminator}
-    pairs = [(official.random_params(name, architecture), architecture) for name, architecture in networks.items()]
+    pairs = [(official.random_params(architecture), architecture) for architecture in (config, discriminator)]
     official.write_ada(folder / "foreign.pkl", *pairs)
     return folder
 

@@ -68,7 +68,7 @@ def test_every_factor_is_of_one_group_of_rows():
 def test_the_command_trains_beside_renders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classifier, capsys: Any):
     """Protects: the command of the model card, and that with other weights it is another training."""
     monkeypatch.setattr(models, "load_classifier", lambda: classifier)
-    checkpoints.save(tmp_path / "fit", network="generator", params=untrained(TINY), config=TINY, metadata={})
+    checkpoints.save(tmp_path / "fit", params=untrained(TINY), config=TINY, metadata={})
     command = ["paired", "--init", str(tmp_path / "fit"), "--output", str(tmp_path / "run"), "--batch-size", "8"]
     assert train.main([*command, "--images", "16"]) == 0
     rows = [json.loads(row) for row in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

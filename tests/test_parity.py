@@ -28,7 +28,7 @@ import official_formats as official
 import pytest
 
 import jaxedit
-from jaxedit import checkpoints
+from jaxedit import families
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, discriminate
 from weights_convert import convert
@@ -61,7 +61,7 @@ def draw(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.RandomState(zlib.crc32(f"{seed}:{name}".encode())).standard_normal(shape)
 
 
-def weights(network: str, config: Any, seed: int) -> dict[str, Any]:
+def weights(config: Any, seed: int) -> dict[str, Any]:
     """A parameter tree at the scale of an untrained network, but no bias, noise strength or average w is zero."""
 
     def leaf(path: Any, target: Any) -> np.ndarray:
@@ -81,7 +81,7 @@ def weights(network: str, config: Any, seed: int) -> dict[str, Any]:
             columns.append(np.float32(values if part == "kernel" else 0.1 * np.clip(values, -4, 4) + 1))
         return np.concatenate(columns, axis=-1)
 
-    return jax.tree_util.tree_map_with_path(leaf, checkpoints.abstract_params(network, config))
+    return jax.tree_util.tree_map_with_path(leaf, families.abstract_params(config))
 
 
 def on_device(params: Any) -> Any:
@@ -191,7 +191,7 @@ def check_generator(generator: StyleGAN2Generator, expected: dict[tuple[str, str
 @pytest.mark.parametrize("name", GENERATORS)
 def test_generator_equals_the_official_ones(name: str, references: dict[str, np.ndarray]):
     config = GENERATORS[name]
-    generator = StyleGAN2Generator(on_device(weights("generator", config, 1)), config, "")
+    generator = StyleGAN2Generator(on_device(weights(config, 1)), config, "")
     check_generator(generator, of_network(references, name))
 
 
@@ -206,7 +206,7 @@ def check_discriminator(params: Any, config: DiscriminatorConfig, expected: dict
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_discriminator_equals_the_official_ones(name: str, references: dict[str, np.ndarray]):
     config = DISCRIMINATORS[name]
-    check_discriminator(on_device(weights("discriminator", config, 3)), config, of_network(references, name))
+    check_discriminator(on_device(weights(config, 3)), config, of_network(references, name))
 
 
 def write_original_tensorflow(path: Path, generator: Any, discriminator: Any) -> Path:
@@ -226,7 +226,7 @@ def test_converted_files_give_what_the_official_code_gives(
 ):
     """From a file in the official format to images and logits, at the real width."""
     config, d_config = GENERATORS["g32"], DISCRIMINATORS["d32"]
-    pairs = (weights("generator", config, 1), config), (weights("discriminator", d_config, 3), d_config)
+    pairs = (weights(config, 1), config), (weights(d_config, 3), d_config)
     source = WRITERS[implementation](tmp_path / "checkpoint", *pairs)
     convert(source, tmp_path / "generator")
     convert(source, tmp_path / "discriminator", network="D")

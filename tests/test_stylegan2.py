@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxedit
-from jaxedit import checkpoints, stylegan2, stylegan2_discriminator
+from jaxedit import checkpoints, families, stylegan2, stylegan2_discriminator
 from jaxedit.generators.config import config_from_dict, config_to_dict
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
@@ -36,7 +36,7 @@ def network(config: StyleGAN2Config = TINY) -> StyleGAN2Generator:
         scale = scales.get(name.rpartition("/")[2], 1.0) / (0.01 if name.startswith("mapping/fc") else 1.0)
         return scale * normal(len(name), *target.shape) + (1.0 if name == "synthesis/affine/bias" else 0.0)
 
-    params = jax.tree_util.tree_map_with_path(leaf, checkpoints.abstract_params("generator", config))
+    params = jax.tree_util.tree_map_with_path(leaf, families.abstract_params(config))
     return StyleGAN2Generator(params, config, "abc")
 
 
@@ -107,7 +107,7 @@ def sizes(tree: Any) -> int:
 def test_parameter_count_at_1024():
     """Protects: the official size, 30.37 M trainable numbers (mapping 2.10 M, synthesis 28.27 M), and the buffers."""
     config = StyleGAN2Config()
-    params = checkpoints.abstract_params("generator", config)
+    params = families.abstract_params(config)
     buffers = [params["mapping"].pop("w_avg")]
     for resolution in config.block_resolutions:
         for layer in params["synthesis"][f"b{resolution}"].values():
@@ -125,7 +125,7 @@ def test_initial_parameters():
     assert float(jnp.std(params["mapping"]["fc0"]["kernel"])) == pytest.approx(100, rel=0.2)
     assert float(jnp.std(params["synthesis"]["b8"]["conv1"]["kernel"])) == pytest.approx(1, rel=0.1)
     assert params["synthesis"]["b8"]["conv1"]["noise_strength"] == 0
-    assert checkpoints.mismatches(checkpoints.abstract_params("generator", config), params) == []
+    assert checkpoints.mismatches(families.abstract_params(config), params) == []
 
 
 @pytest.mark.parametrize("cls", [StyleGAN2Config, DiscriminatorConfig])

@@ -21,7 +21,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxedit import (
     Direction,
     avatars,
-    checkpoints,
+    families,
     images,
     metrics,
     nn,
@@ -81,8 +81,7 @@ def keys() -> jax.Array:
 @functools.cache
 def params(config: Any) -> Any:
     """Parameters of which none is zero, so that noise, bias and truncation all act."""
-    network = "generator" if isinstance(config, StyleGAN2Config) else "discriminator"
-    return jax.tree.map(lambda leaf: normal(*leaf.shape), checkpoints.abstract_params(network, config))
+    return jax.tree.map(lambda leaf: normal(*leaf.shape), families.abstract_params(config))
 
 
 def weights() -> Any:

@@ -36,8 +36,8 @@ def pairs(changes: dict[str, Any], **d_changes: Any) -> tuple[Pair, Pair]:
     config = dataclasses.replace(CONFIG, **changes)
     own = {name: value for name, value in changes.items() if hasattr(D_CONFIG, name)}
     d_config = dataclasses.replace(D_CONFIG, **own, **d_changes)
-    generator = official.random_params("generator", config), config
-    return generator, (official.random_params("discriminator", d_config, seed=1), d_config)
+    generator = official.random_params(config), config
+    return generator, (official.random_params(d_config, seed=1), d_config)
 
 
 def check_tree(read: Any, expected: Any) -> None:

@@ -53,9 +53,7 @@ class Prepared:
 
         params = _nest(self.arrays)
         try:
-            checkpoints.save(
-                self.destination, network=self.role, params=params, config=self.config, metadata=self.metadata
-            )
+            checkpoints.save(self.destination, params=params, config=self.config, metadata=self.metadata)
         except OSError as error:
             if error.errno is None:
                 raise
@@ -146,7 +144,7 @@ def _remarks(name: str, chosen: Found) -> list[str]:
 
 def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
     """The configuration, the filled arrays by leaf, and remarks for the user."""
-    from jaxedit import checkpoints
+    from jaxedit.families import abstract_params
     from jaxedit.generators.stylegan2 import StyleGAN2Config
     from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 
@@ -156,7 +154,7 @@ def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
     else:
         config = DiscriminatorConfig(**network.config)
         rows = list(discriminator_rows(config))
-    target = _flatten(checkpoints.abstract_params(network.role, config))
+    target = _flatten(abstract_params(config))
     shapes = {leaf: tuple(value.shape) for leaf, value in target.items()}
     noise, average = _missing(network, rows)
     absent = {row.leaf for row in noise + average}

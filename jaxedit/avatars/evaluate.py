@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxedit.avatars import models, tasks
+from jaxedit import checkpoints
+from jaxedit.avatars import tasks
 from jaxedit.avatars.factors import ATTRIBUTES, Factors, attributes, sample_factors, with_identity
 from jaxedit.avatars.renderer import PARSING_CLASSES, Rendering, render
 from jaxedit.cli.arguments import parse_or_exit
@@ -193,7 +194,9 @@ def evaluate(options: Evaluate) -> dict[str, Any]:
     """
     folder = options.weights
     found = {
-        name: models.load_network(name) if folder is None else models.read_network(folder / f"{name}.safetensors")
+        name: checkpoints.load_packaged(name)
+        if folder is None
+        else checkpoints.load_network(folder / f"{name}.safetensors")
         for name in options.names
     }
     numbers: dict[str, Any] = {}

@@ -171,20 +171,21 @@ def train_network(options: Network) -> None:
 def _fit_to_task(options: Network) -> None:
     import jax
 
-    from jaxedit.avatars import models, tasks
+    from jaxedit import checkpoints, families
+    from jaxedit.avatars import tasks
     from jaxedit.training import supervised
 
     task = tasks.make_task(options.name)
     weights_key, batches_key = jax.random.split(jax.random.key(options.seed))
     params = supervised.fit(
         batches_key,
-        jax.jit(functools.partial(models.init_network, config=task.config))(weights_key),
+        jax.jit(functools.partial(families.init, config=task.config))(weights_key),
         draw=lambda key: jax.vmap(task.draw)(jax.random.split(key, options.batch_size)),
         loss=task.loss,
         config=supervised.FitConfig(steps=options.images // options.batch_size, learning_rate=options.learning_rate),
         directory=options.output,
     )
-    models.write_network(options.output / f"{options.name}.safetensors", params=params, config=task.config)
+    checkpoints.save_file(options.output / f"{options.name}.safetensors", params=params, config=task.config)
 
 
 def _fit_generator(options: Generator) -> None:
@@ -212,7 +213,6 @@ def _fit_generator(options: Generator) -> None:
     )
     checkpoints.save(
         options.output / "generator",
-        network="generator",
         params=params,
         config=config,
         metadata={"source": "fitted to avatars by jaxedit", "seed": options.seed, "images": options.images},
@@ -247,10 +247,9 @@ def pack_generator(options: Pack) -> None:
         OSError: Something cannot be read or written.
     """
     from jaxedit import checkpoints
-    from jaxedit.avatars import models
 
     generator = checkpoints.load(options.checkpoint)
-    models.write_network(options.output, params=generator.params, config=generator.config)
+    checkpoints.save_file(options.output, params=generator.params, config=generator.config)
 
 
 def fit_directions(options: Directions) -> None:

@@ -16,6 +16,7 @@ from jaxedit.cli.array_files import read_arrays
 from jaxedit.cli.options import Info
 from jaxedit.directions.files import read_own
 from jaxedit.directions.tables import MAX_NUMBERS, count_directions
+from jaxedit.families import FAMILIES, abstract_params, family_of
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.messages import printable
 from jaxedit.spaces import Direction
@@ -49,16 +50,18 @@ def describe(path: Path) -> str:
     if str(path) == checkpoints.BUILT_IN:
         generator = checkpoints.load(path)
         source = {"source": "comes with the package; see MODEL_CARD.md", "fingerprint": generator.fingerprint}
-        return _describe_network("generator", generator.config, source)
+        return _describe_network(generator.config, source)
     if path.is_dir():
-        return _describe_network(*checkpoints.read_description(path))
+        description = checkpoints.read_description(path)
+        return _describe_network(description.config, description.metadata)
     direction = read_own(path)
     return _describe_arrays(read_arrays(path)) if direction is None else _describe_direction(direction)
 
 
-def _describe_network(network: str, config: Any, metadata: Mapping[str, Any]) -> str:
-    sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(checkpoints.abstract_params(network, config))]
-    lines = [f"stylegan2 {network}, {config.resolution} px, {sum(sizes):,} parameters in {len(sizes)} arrays"]
+def _describe_network(config: Any, metadata: Mapping[str, Any]) -> str:
+    family, sizes = family_of(config), [math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract_params(config))]
+    kind, size = FAMILIES[family].kind, f"{sum(sizes):,} parameters in {len(sizes)} arrays"
+    lines = [f"{kind} ({family}), {config.resolution} px, {size}"]
     lines += ["", "source"]
     shown = itertools.islice(metadata.items(), _SHOWN)
     lines += [f"  {printable(key, 60)}: {printable(value)}" for key, value in shown]

@@ -265,11 +265,11 @@ def _region(command: Intervene) -> Region:
         if command.region or command.parser:
             raise ValueError("give either --mask or --region")
         return Region(None, command.mask, command.dilation or 1)
-    from jaxedit.avatars.models import load_parser, read_network
+    from jaxedit.avatars.models import load_parser
 
     if command.parser is None and str(command.checkpoint) != checkpoints.BUILT_IN:
         raise ValueError("--region needs a --parser for this generator; or give --mask")
-    parser = load_parser() if command.parser is None else read_network(command.parser)
+    parser = load_parser() if command.parser is None else checkpoints.load_network(command.parser)
     if not isinstance(parser, FaceParser):
         raise ValueError(f"{command.parser}: a network of another kind than a face parser")
     return Region(parser, None, command.dilation)

@@ -225,6 +225,4 @@ def _write_networks(output: Path, state: GanState, config: GanConfig, identity: 
         "discriminator": (state.discriminator, config.discriminator),
     }
     for network, (params, architecture) in networks.items():
-        checkpoints.save(
-            output / network, network=network, params=params, config=architecture, metadata=metadata, replace=True
-        )
+        checkpoints.save(output / network, params=params, config=architecture, metadata=metadata, replace=True)
