@@ -23,10 +23,9 @@ import optax
 from benchmarks import measure
 from benchmarks.peers.ada import AdaPeer
 from jaxedit.directions.channels import local_gradient_maps
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.stylegan2 import StyleGAN2Generator, join_styles, split_styles
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem, State
-from jaxedit.spaces import join_styles, split_styles
 from jaxedit.staged import Prepared, StagedStyleGAN2, prepare
 
 _CONFIG = InterventionConfig(tolerance=0.0, max_steps=2)

@@ -1,4 +1,6 @@
-"""Latent spaces Z, W, W+ and S of style-based generators: the layer table, directions, edits.
+"""Directions in the latent spaces of any generator, and edits that add them to latents.
+
+A generator says in `spaces` which spaces it has and what a direction in them may be limited to; StyleGAN2 has
 
 | space | one latent | a direction's vector | layers it can be limited to |
 |---|---|---|---|
@@ -18,13 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, ArrayLike, Real
 
-from jaxedit.generators.shapes import Space, check_w, check_z, latent_shapes
-from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.generators.base import Generator, Space
 from jaxedit.nn.pytrees import frozen_pytree
-
-Styles = tuple[Float[Array, " _"], ...]
 
 
 @frozen_pytree(leaves=("vector", "unit"), notes=("name", "source", "accuracy"))
@@ -34,9 +33,9 @@ class Direction:
 
     Attributes:
         name: What it changes, for messages.
-        space: "z", "w", "w_plus" or "s".
-        vector: Float32, of the shape in the table above. Its length is kept as published and need not be 1.
-        layers: The layers it acts on: rows of W+ in W and W+, rows of `config.style_layers` in S; None for all.
+        space: The name of a space, such as "z", "w", "w_plus" or "s".
+        vector: Float32, of the space's shape. Its length is kept as published and need not be 1.
+        layers: The layers of the space that it acts on, by index; None for all.
         unit: Multiples of `vector` that strength 1 adds. 1 for a direction as published; a fitted direction has the
             standard deviation of the latents along `vector` here, so that strengths compare between directions.
         source: Fingerprint of the generator it was made for; empty when unknown.
@@ -44,7 +43,7 @@ class Direction:
     """
 
     name: str
-    space: Space
+    space: str
     vector: Any
     layers: tuple[int, ...] | None = None
     unit: Any = 1.0
@@ -61,56 +60,55 @@ class Direction:
 Edits = Sequence[tuple[Direction, Real[ArrayLike, ""]]]
 
 
-def split_styles(flat: Float[ArrayLike, " total"], *, config: StyleGAN2Config) -> Styles:
-    """Divides a flat style code into one vector per entry of `config.style_layers`.
+def joined(latent: Any) -> Array:
+    """Makes one array of a latent.
 
     Args:
-        flat: `[sum of the widths]`, un-gained styles (StyleSpace's order: per resolution conv(s), then toRGB).
+        latent: An array `[...]`, or a tuple of vectors `[width]`.
 
     Returns:
-        A tuple of vectors `[width]`, dtype kept.
+        The array as it is, or the vectors one after the other `[sum of the widths]`.
     """
-    ends = np.cumsum([layer.width for layer in config.style_layers])
-    return tuple(jnp.split(jnp.asarray(flat), ends[:-1]))
+    return jnp.concatenate(latent) if isinstance(latent, tuple) else jnp.asarray(latent)
 
 
-def join_styles(styles: Styles) -> Float[Array, " total"]:
-    """Joins the vectors of all style layers to one flat style code: the inverse of `split_styles`."""
-    return jnp.concatenate(styles)
-
-
-def displacement(direction: Direction, *, config: StyleGAN2Config) -> Float[Array, "..."] | Styles:
+def displacement(direction: Direction, *, space: Space) -> Any:
     """What strength 1 of a direction adds to a latent, with its layers and unit applied.
 
     Args:
         direction: Fits the generator (see `jaxedit.directions.files.check_direction`).
+        space: Its space.
 
     Returns:
-        `[z_dim]` in Z, `[num_ws, w_dim]` in W and W+, a tuple of `[width]` in S; zero in layers left alone.
+        An array of the space's shape; for a "shared" one with an axis for the layers before; for one of "parts" a
+        tuple of vectors. Zero in layers left alone.
 
     Raises:
         ValueError: The vector has another shape than the latents of its space.
     """
-    shape, right = np.shape(direction.vector), latent_shapes(config)[direction.space]
-    if shape != right:
-        raise ValueError(f"{direction.name}: a vector of shape {shape}; {right} is right in {direction.space}")
-    vector = direction.unit * jnp.asarray(direction.vector)
-    if direction.space == "z":
+    if (shape := np.shape(direction.vector)) != space.shape:
+        raise ValueError(f"{direction.name}: a vector of shape {shape}; {space.shape} is right in {space.name}")
+    vector, widths = direction.unit * jnp.asarray(direction.vector), [layer.width for layer in space.layers]
+    if not widths:
         return vector
-    if direction.space == "s":
-        mask = _layer_mask(direction.layers, len(config.style_layers))
-        parts = split_styles(vector, config=config)
+    mask = np.ones(len(widths), bool)
+    if direction.layers is not None:
+        mask[:] = False
+        mask[list(direction.layers)] = True
+    if space.form == "parts":
+        parts = jnp.split(vector, np.cumsum(widths)[:-1])
         return tuple(part if keep else jnp.zeros_like(part) for part, keep in zip(parts, mask, strict=True))
-    rows = jnp.broadcast_to(vector, (config.num_ws, config.w_dim)) if direction.space == "w" else vector
-    return jnp.where(_layer_mask(direction.layers, config.num_ws)[:, None], rows, jnp.zeros_like(rows))
+    layers = jnp.broadcast_to(vector, (len(widths), *shape)) if space.form == "shared" else vector
+    return jnp.where(mask.reshape(-1, *(1,) * (layers.ndim - 1)), layers, jnp.zeros_like(layers))
 
 
-def add_directions(latent: Any, edits: Edits, *, config: StyleGAN2Config) -> Any:
+def add_directions(latent: Any, edits: Edits, *, space: Space) -> Any:
     """Adds any number of edits of one space to a latent.
 
     Args:
-        latent: `[z_dim]`, `[num_ws, w_dim]` (for W and W+ directions) or a tuple of style vectors (for S directions).
+        latent: One latent: an array, or a tuple of vectors; for a "shared" space one of the next.
         edits: Pairs of a direction of that space and a strength, which may be negative and may be traced.
+        space: The space.
 
     Returns:
         The latent of the same structure, shapes and dtypes, `latent + sum(strength * unit * vector)`.
@@ -120,95 +118,85 @@ def add_directions(latent: Any, edits: Edits, *, config: StyleGAN2Config) -> Any
         return x + jnp.asarray(strength).astype(x.dtype) * step.astype(x.dtype)
 
     for direction, strength in edits:
-        latent = jax.tree.map(functools.partial(add, strength=strength), latent, displacement(direction, config=config))
+        latent = jax.tree.map(functools.partial(add, strength=strength), latent, displacement(direction, space=space))
     return latent
 
 
-def edited_styles(
-    generator: StyleGAN2Generator,
-    latent: Float[ArrayLike, " z_dim"] | Float[ArrayLike, "num_ws w_dim"],
-    edits: Edits = (),
-    *,
-    c: Float[ArrayLike, " c_dim"] | None = None,
-    truncation_psi: float = 1.0,
-    truncation_cutoff: int | None = None,
-) -> Styles:
-    """Takes a latent through mapping and affine layers, adding each edit in its own space on the way.
+def edited(generator: Generator, latent: Any, edits: Edits = (), *, start: str | None = None, **condition: Any) -> Any:
+    """Takes a latent to the last space of a generator, adding each edit in its own space on the way.
 
     Args:
-        generator: The generator whose `synthesize` will draw the styles.
-        latent: A Z vector `[z_dim]`, which is mapped, or a W+ code `[num_ws, w_dim]`, which is taken as it is. One
-            dimension always means Z: repeat a W code for all rows, as in `jnp.tile(w, (num_ws, 1))`.
-        edits: `(direction, strength)` pairs of any spaces: Z before the mapping, W and W+ after truncation, S last.
-        c: One-hot class label of a conditional generator, for Z vectors only.
-        truncation_psi: 1 is none, 0 the average; for Z vectors only.
-        truncation_cutoff: Number of W+ rows truncated; None is all.
+        generator: The generator whose `render` will draw the result.
+        latent: One latent.
+        edits: `(direction, strength)` pairs of any spaces from `start` on.
+        start: The name of the latent's space; None for the first, such as Z.
+        condition: What the generator's `advance` takes in the first space, such as `truncation_psi`. Directions of
+            later spaces are added after truncation.
 
     Returns:
-        A tuple of style vectors for `generator.synthesize`.
+        The latent in the last space.
 
     Raises:
-        ValueError: a Z direction for a W+ code, or neither one Z vector nor one W+ code.
+        ValueError: A space that the generator does not have, an edit before `start`, or a condition after the first.
     """
-    config = generator.config
-    of_z, of_w, of_s = _by_space(edits, "z"), _by_space(edits, "w", "w_plus"), _by_space(edits, "s")
-    w = latent = jnp.asarray(latent)
-    if latent.ndim == 1:
-        check_z(latent, config)
-        z = add_directions(latent, of_z, config=config)
-        w = generator.map(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
-    else:
-        check_w(latent, config)
-        if of_z:
-            raise ValueError("a Z direction cannot edit a W+ code: it acts before the mapping network")
-    if of_w:
-        w = add_directions(jnp.broadcast_to(w, (config.num_ws, config.w_dim)), of_w, config=config)
-    return add_directions(tuple(generator.styles(w)), of_s, config=config)
+    spaces = generator.spaces
+    index_of = {space.name: index for index, space in enumerate(spaces)}
+    first = 0 if start is None else _index(start, index_of)
+    if first and condition:
+        raise ValueError(f"{', '.join(condition)}: only a latent in {spaces[0].name} depends on it")
+    added: list[list] = [[] for _ in spaces]
+    for edit in edits:
+        index = _index(edit[0].space, index_of)
+        added[index + (spaces[index].form == "shared")].append((spaces[index], edit))
+    if early := [space.name for step in added[:first] for space, _ in step]:
+        raise ValueError(f"a latent in {start} cannot be edited in {early[0]}, which comes before")
+    latent = latent if isinstance(latent, tuple) else jnp.asarray(latent)
+    for index in range(first, len(spaces)):
+        for space, edit in added[index]:
+            latent = add_directions(latent, [edit], space=space)
+        if index + 1 < len(spaces):
+            latent = generator.advance(spaces[index].name, latent, **({} if index else condition))
+    return latent
 
 
-def _by_space(edits: Edits, *spaces: Space) -> list:
-    return [edit for edit in edits if edit[0].space in spaces]
+def _index(name: str, index_of: dict[str, int]) -> int:
+    if name not in index_of:
+        raise ValueError(f"no space {name!r}: this generator has {', '.join(index_of)}")
+    return index_of[name]
 
 
-def resolve_layers(layers: str | Iterable[int | str], space: Space, *, config: StyleGAN2Config) -> tuple[int, ...]:
+def resolve_layers(layers: str | Iterable[int | str], *, space: Space) -> tuple[int, ...]:
     """Turns a layer range into indices for `Direction.layers`.
 
     Args:
-        layers: "4-7", "0,2,5-6" or, in S, names: "b64.conv0,b64.conv1", "b32.conv0-b64.torgb"; or the parts as a list.
-        space: Whose layers: rows of W+ for "w" and "w_plus", entries of `config.style_layers` for "s".
+        layers: "4-7", "0,2,5-6" or names: "b64.conv0,b64.conv1", "b32.conv0-b64.torgb"; or the parts as a list.
+        space: Whose layers.
 
     Returns:
         Sorted indices without repetition.
 
     Raises:
-        ValueError: no such layer, or a space without layers.
+        ValueError: No such layer, or a space without layers.
     """
-    if space == "z":
-        raise ValueError("a Z direction acts on all layers: it cannot be limited to a layer range")
-    names = [layer.name for layer in config.style_layers] if space == "s" else []
-    count = len(names) or config.num_ws
+    names = [layer.name for layer in space.layers]
+    if not names:
+        raise ValueError(f"a direction in {space.name} acts on all layers: it cannot be limited to a layer range")
     parts = layers.split(",") if isinstance(layers, str) else [str(part) for part in layers]
     chosen: set[int] = set()
     for part in parts:
         first, dash, last = part.strip().partition("-")
-        begin = _layer_index(first, names, count)
-        end = _layer_index(last, names, count) if dash else begin
+        begin = _layer_index(first, names)
+        end = _layer_index(last, names) if dash else begin
         if end < begin:
             raise ValueError(f"layer range {part!r} runs backwards")
         chosen.update(range(begin, end + 1))
     return tuple(sorted(chosen))
 
 
-def _layer_index(text: str, names: list[str], count: int) -> int:
+def _layer_index(text: str, names: list[str]) -> int:
     if text in names:
         return names.index(text)
-    if text.isdecimal() and int(text) < count:
+    if text.isdecimal() and int(text) < len(names):
         return int(text)
-    named = f" or names such as {names[0]!r}" if names else ""
-    raise ValueError(f"no layer {text!r}: this generator has layers 0 to {count - 1}{named}")
-
-
-def _layer_mask(layers: tuple[int, ...] | None, count: int) -> np.ndarray:
-    mask = np.zeros(count, bool)
-    mask[list(range(count) if layers is None else layers)] = True
-    return mask
+    named = "" if names[0] == "0" else f" or names such as {names[0]!r}"
+    raise ValueError(f"no layer {text!r}: this generator has layers 0 to {len(names) - 1}{named}")

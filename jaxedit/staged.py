@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxedit.generators import stylegan2
-from jaxedit.generators.stylegan2 import Noise, StyleGAN2Generator, SynthesisState
+from jaxedit.generators.stylegan2 import Noise, StyleGAN2Generator, SynthesisState, join_styles, split_styles
 from jaxedit.nn import upsample2d
-from jaxedit.spaces import join_styles, split_styles
 
 Codes = tuple[Float[Array, "..."], ...]
 Image = Float[Array, "height width channels"]

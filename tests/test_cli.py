@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +27,7 @@ from jaxedit import (
     save_direction,
     spaces,
 )
-from jaxedit.cli import demo, drawing, options
+from jaxedit.cli import demo, drawing
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 
 
@@ -84,10 +83,6 @@ def test_python_m_jaxedit_is_the_same_program():
     assert done.returncode == 0 and "usage: jaxedit" in done.stdout
 
 
-def test_spaces_are_listed_once_and_again_without_jax():
-    assert get_args(options.Space) == get_args(spaces.Space)
-
-
 # Pictures.
 
 
@@ -126,7 +121,7 @@ def test_edit_sweeps_strengths_of_seeds(checkpoint, generator, config, smile, tm
     assert sorted(path.stem for path in output.glob("*.png")) == sorted(
         f"seed000{seed}_{strength}" for seed in (0, 1) for strength in ("-1.5", "+0", "+2")
     )
-    vector = spaces.displacement(load_direction(smile, generator=generator), config=config)[0]
+    vector = load_direction(smile, generator=generator).vector
     w = np.tile(np.asarray(generator.map(jnp.asarray(sample_z(1, config.z_dim)))), (config.num_ws, 1))
     w[2:4] -= 1.5 * np.asarray(vector)
     assert close(output / "seed0001_-1.5.png", expected_image(generator, jnp.asarray(w)))
@@ -141,7 +136,7 @@ def test_edit_adds_directions_by_weight(checkpoint, generator, config, smile, tm
     assert run("edit", checkpoint, "--latents", tmp_path / "w.npy", *arguments, "--output", output) == 0
     assert len(list(output.glob("code*.png"))) == 9
     first, second = (load_direction(path, generator=generator) for path in (smile, tmp_path / "style.npz"))
-    styles = spaces.edited_styles(generator, w[8].astype(np.float32), [(first, 2), (second, -1)])
+    styles = spaces.edited(generator, w[8].astype(np.float32), [(first, 2), (second, -1)], start="w_plus")
     image = np.asarray(images.to_uint8(jax.jit(generator.synthesize)(styles)))
     assert close(output / "code0008_+2.png", image)
 
@@ -368,13 +363,13 @@ def test_wrong_options_of_generate(checkpoint, tmp_path, capsys, arguments, mess
         (["--latents", "direction.safetensors"], "a direction, not latents; give it as --direction"),
         (["--latents", "unit.npy"], "a vector of length 1, which is a direction"),
         (["--latents", "absent.npy"], "absent.npy: no such file"),
-        (["--latents", "wide.npy"], "(N, 8, 24) for W+ or (N, 24) for W"),
+        (["--latents", "wide.npy"], "(N, 8, 24) for w_plus or (N, 24) for w"),
         (["--latents", "nan.npy"], "not finite"),
         (["--latents", "integers.npy"], "int64"),
         (["--latents", "none.npy"], "none.npy"),
         (["--latents", "two.npz"], "two.npz: 'a': 2 codes; under a name"),
         (["--latents", "w.npy", "--truncation-psi", "0.7"], "with --seeds"),
-        (["--latents", "w.npy", "--direction", "z.npy"], "Z direction cannot edit --latents"),
+        (["--latents", "w.npy", "--direction", "z.npy"], "a direction in z cannot edit --latents in w_plus"),
     ],
 )
 def test_wrong_options_of_edit(checkpoint, smile, config, tmp_path, monkeypatch, capsys, arguments, message):

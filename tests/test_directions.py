@@ -12,8 +12,7 @@ from untrained import QUICKLY, untrained
 
 from jaxedit import Direction
 from jaxedit.directions import channels, closed_form, files, pca, svm
-from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
-from jaxedit.spaces import split_styles
+from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator, split_styles
 
 KEY = jax.random.key(0)
 CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, channel_max=16, mapping_layers=2)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxedit import Direction, load_direction, sample_z, save_direction, spaces
+from jaxedit import Direction, load_direction, sample_z, save_direction, spaces, stylegan2
 from jaxedit.cli.array_files import read_arrays
 from jaxedit.directions.files import check_direction, direction_from_arrays
+from jaxedit.generators.base import space_named
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
 FFHQ = StyleGAN2Generator({}, StyleGAN2Config())
@@ -22,6 +23,10 @@ FFHQ = StyleGAN2Generator({}, StyleGAN2Config())
 
 def random(*shape):
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def space_of(name, config):
+    return space_named(StyleGAN2Generator({}, config), name)
 
 
 def total(config):
@@ -48,14 +53,14 @@ def test_directions_and_generators_of_other_names_share_a_program(generator, con
     @jax.jit
     def edit(generator, edit, z):
         traces.append(edit)
-        return spaces.edited_styles(generator, z, [(edit, 1.5)])
+        return spaces.edited(generator, z, [(edit, 1.5)])
 
     z, first = jnp.asarray(sample_z(0, config.z_dim)), direction("w", config)
     other = Direction("other", "w", first.vector, unit=2.0, source="f" * 64, accuracy=0.5)
     renamed = dataclasses.replace(generator, fingerprint="e" * 64)
     once, twice = edit(generator, first, z), edit(renamed, other, z)
     assert len(traces) == 1
-    expected = spaces.edited_styles(generator, z, [(first, 3.0)])
+    expected = spaces.edited(generator, z, [(first, 3.0)])
     for got, want, before in zip(twice, expected, once, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
         assert not np.allclose(got, before)
@@ -72,7 +77,7 @@ def test_directions_and_generators_of_other_names_share_a_program(generator, con
 def test_z_edits_come_before_the_mapping(generator, config):
     z, d = jnp.asarray(sample_z(0, config.z_dim)), direction("z", config, unit=0.5)
     expected = generator.styles(generator.map(z + 1.5 * 0.5 * d.vector, truncation_psi=0.7))
-    result = spaces.edited_styles(generator, z, [(d, 1.5)], truncation_psi=0.7)
+    result = spaces.edited(generator, z, [(d, 1.5)], truncation_psi=0.7)
     for got, want in zip(result, expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
@@ -87,7 +92,7 @@ def test_w_edits_touch_only_their_rows_and_come_after_truncation(generator, conf
     )
     for row in (2, 5):
         w[row] += -3 * 2.0 * (d.vector if space == "w" else d.vector[row])
-    result = spaces.edited_styles(generator, sample_z(0, config.z_dim), [(d, -3)], truncation_psi=0.5)
+    result = spaces.edited(generator, sample_z(0, config.z_dim), [(d, -3)], truncation_psi=0.5)
     for got, want in zip(result, generator.styles(jnp.asarray(w)), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
@@ -95,17 +100,17 @@ def test_w_edits_touch_only_their_rows_and_come_after_truncation(generator, conf
 def test_w_plus_codes_are_taken_as_they_are(generator, config):
     w_plus = random(config.num_ws, config.w_dim)
     expected = generator.styles(jnp.asarray(w_plus))
-    for got, want in zip(spaces.edited_styles(generator, w_plus), expected, strict=True):
+    for got, want in zip(spaces.edited(generator, w_plus, start="w_plus"), expected, strict=True):
         np.testing.assert_array_equal(got, want)
 
 
 def test_style_edits_by_name_change_that_layer_only(generator, config):
     names = [layer.name for layer in config.style_layers]
-    layers = spaces.resolve_layers("b8.conv0", "s", config=config)
+    layers = spaces.resolve_layers("b8.conv0", space=space_of("s", config))
     d = direction("s", config, layers=layers)
-    plain = spaces.edited_styles(generator, sample_z(3, config.z_dim))
-    edited = spaces.edited_styles(generator, sample_z(3, config.z_dim), [(d, 2.0)])
-    parts = spaces.split_styles(d.vector, config=config)
+    plain = spaces.edited(generator, sample_z(3, config.z_dim))
+    edited = spaces.edited(generator, sample_z(3, config.z_dim), [(d, 2.0)])
+    parts = stylegan2.split_styles(d.vector, config=config)
     for name, before, after, part in zip(names, plain, edited, parts, strict=True):
         np.testing.assert_allclose(after, before + (2.0 * part if name == "b8.conv0" else 0.0), rtol=1e-6)
 
@@ -113,12 +118,12 @@ def test_style_edits_by_name_change_that_layer_only(generator, config):
 def test_edits_of_all_spaces_add_up_and_cancel(generator, config):
     edits = [(direction(space, config), 0.7) for space in ("z", "w", "w_plus", "s")]
     z = sample_z(5, config.z_dim)
-    twice = spaces.edited_styles(generator, z, [*edits, *edits])
-    double = spaces.edited_styles(generator, z, [(d, 2 * strength) for d, strength in edits])
-    nothing = spaces.edited_styles(generator, z, [*edits, *[(d, -strength) for d, strength in edits]])
+    twice = spaces.edited(generator, z, [*edits, *edits])
+    double = spaces.edited(generator, z, [(d, 2 * strength) for d, strength in edits])
+    nothing = spaces.edited(generator, z, [*edits, *[(d, -strength) for d, strength in edits]])
     for a, b in zip(twice, double, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-    for a, b in zip(nothing, spaces.edited_styles(generator, z), strict=True):
+    for a, b in zip(nothing, spaces.edited(generator, z), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
@@ -130,7 +135,7 @@ def test_edits_work_under_jit_vmap_and_grad_with_traced_strengths(generator, con
     def styles(z, d, strength):
         nonlocal traces
         traces += 1
-        return jax.vmap(lambda s: spaces.join_styles(spaces.edited_styles(generator, z, [(d, s)])))(strength)
+        return jax.vmap(lambda s: stylegan2.join_styles(spaces.edited(generator, z, [(d, s)])))(strength)
 
     z = jnp.asarray(sample_z(0, config.z_dim))
     strengths = jnp.array([-1.0, 0.0, 2.0])
@@ -138,9 +143,9 @@ def test_edits_work_under_jit_vmap_and_grad_with_traced_strengths(generator, con
     styles(z, dataclasses.replace(d, vector=2 * d.vector), strengths)
     assert traces == 1
     for row, strength in zip(batch, strengths, strict=True):
-        alone = spaces.join_styles(spaces.edited_styles(generator, z, [(d, float(strength))]))
+        alone = stylegan2.join_styles(spaces.edited(generator, z, [(d, float(strength))]))
         np.testing.assert_allclose(row, alone, rtol=1e-5, atol=1e-5)
-    slope = jax.grad(lambda s: spaces.join_styles(spaces.edited_styles(generator, z, [(d, s)])).sum())(0.0)
+    slope = jax.grad(lambda s: stylegan2.join_styles(spaces.edited(generator, z, [(d, s)])).sum())(0.0)
     np.testing.assert_allclose(slope, (batch[2].sum() - batch[0].sum()) / 3, rtol=1e-3)
 
 
@@ -148,12 +153,18 @@ def test_edits_work_under_jit_vmap_and_grad_with_traced_strengths(generator, con
 def test_dtypes_are_kept(config, dtype):
     latent = jnp.zeros((config.num_ws, config.w_dim), dtype)
     for strength in (1, 0.5, jnp.float32(2), np.float64(3)):
-        assert spaces.add_directions(latent, [(direction("w", config), strength)], config=config).dtype == dtype
+        edits = [(direction("w", config), strength)]
+        assert spaces.add_directions(latent, edits, space=space_of("w", config)).dtype == dtype
 
 
 def test_z_directions_cannot_edit_w_plus_codes(generator, config):
-    with pytest.raises(ValueError, match="before the mapping"):
-        spaces.edited_styles(generator, random(config.num_ws, config.w_dim), [(direction("z", config), 1)])
+    code = random(config.num_ws, config.w_dim)
+    with pytest.raises(ValueError, match="a latent in w_plus cannot be edited in z, which comes before"):
+        spaces.edited(generator, code, [(direction("z", config), 1)], start="w_plus")
+    with pytest.raises(ValueError, match="truncation_psi: only a latent in z depends on it"):
+        spaces.edited(generator, code, start="w_plus", truncation_psi=0.7)
+    with pytest.raises(ValueError, match="no space 'x': this generator has z, w, w_plus, s"):
+        spaces.edited(generator, code, start="x")
 
 
 @pytest.mark.parametrize("shape", [(19,), (3, 24), (7, 24), (1, 8, 24), ()])
@@ -162,7 +173,7 @@ def test_edits_take_one_latent(generator, unchecked, shape):
     edits = [(Direction(name="d", space="w", vector=np.ones(24, np.float32)), 1.0)]
     for latent in (np.ones(shape, np.float32), jnp.ones((1, 24))):
         with pytest.raises(ValueError, match=r"^[zw] has shape .* is right: .*jax.vmap"):
-            spaces.edited_styles(generator, latent, edits)
+            spaces.edited(generator, latent, edits)
 
 
 @pytest.mark.parametrize(("space", "shape"), [("w", (1, 24)), ("w_plus", (1, 24)), ("z", (1,)), ("s", (24,))])
@@ -170,14 +181,14 @@ def test_directions_of_other_shapes_are_refused(config, space, shape):
     """Protects: a vector that broadcasting would accept."""
     wrong = Direction(name="smile", space=space, vector=np.ones(shape, np.float32))
     with pytest.raises(ValueError, match=rf"smile: a vector of shape .*; \(.*\) is right in {space}"):
-        spaces.displacement(wrong, config=config)
+        spaces.displacement(wrong, space=space_of(space, config))
 
 
 def test_styles_split_and_join(config):
     flat = jnp.asarray(random(total(config)))
-    parts = spaces.split_styles(flat, config=config)
+    parts = stylegan2.split_styles(flat, config=config)
     assert [len(part) for part in parts] == [layer.width for layer in config.style_layers]
-    np.testing.assert_array_equal(spaces.join_styles(parts), flat)
+    np.testing.assert_array_equal(stylegan2.join_styles(parts), flat)
 
 
 # Layers.
@@ -194,7 +205,7 @@ def test_styles_split_and_join(config):
     ],
 )
 def test_layer_ranges(config, text, space, expected):
-    assert spaces.resolve_layers(text, space, config=config) == expected
+    assert spaces.resolve_layers(text, space=space_of(space, config)) == expected
 
 
 @pytest.mark.parametrize(
@@ -206,12 +217,12 @@ def test_layer_ranges(config, text, space, expected):
         ("b64.conv0", "s", "layers 0 to 10 or names such as 'b4.conv1'"),
         ("", "w", "no layer ''"),
         ("-1", "w", "no layer ''"),
-        ("1", "z", "Z direction acts on all layers"),
+        ("1", "z", "a direction in z acts on all layers"),
     ],
 )
 def test_bad_layer_ranges_are_refused(config, text, space, message):
     with pytest.raises(ValueError, match=message):
-        spaces.resolve_layers(text, space, config=config)
+        spaces.resolve_layers(text, space=space_of(space, config))
 
 
 # Files.

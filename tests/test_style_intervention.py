@@ -11,10 +11,9 @@ import pytest
 from untrained import QUICKLY, untrained
 
 from jaxedit import stage_programs
-from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator, join_styles
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem, edited_codes
-from jaxedit.spaces import join_styles
 from jaxedit.staged import Prepared, StagedStyleGAN2, prepare, render, synthesize
 
 CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, channel_max=16, mapping_layers=2)

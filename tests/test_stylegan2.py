@@ -371,7 +371,7 @@ def test_synthesize_takes_styles(unchecked: None, shape: tuple[int, ...]):
     with pytest.raises(ValueError) as caught:
         jax.eval_shape(network().synthesize, jax.ShapeDtypeStruct(shape, jnp.float32))
     assert "takes styles, not one array" in str(caught.value)
-    assert "use generator.synthesize(generator.styles(w)), and spaces.split_styles for" in str(caught.value)
+    assert "use generator.synthesize(generator.styles(w)), and stylegan2.split_styles for" in str(caught.value)
 
 
 def test_synthesize_takes_all_styles_of_the_right_width(unchecked: None):

@@ -44,6 +44,7 @@ SAMPLES = 8
 BOTH = (jnp.float32, jnp.bfloat16)
 
 CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, channel_max=16, mapping_layers=2)
+SPACES = {space.name: space for space in StyleGAN2Generator({}, CONFIG).spaces}
 CLASSES = dataclasses.replace(CONFIG, c_dim=3)
 CRITIC = DiscriminatorConfig(resolution=16, channel_base=256, channel_max=16)
 CRITIC_OF_CLASSES = dataclasses.replace(CRITIC, c_dim=3, mapping_layers=2)
@@ -115,7 +116,7 @@ def directions() -> dict[str, Direction]:
 
 def edited(shared: tuple[Any, Any], z: Any) -> Any:
     moves = shared[1]
-    return spaces.edited_styles(shared[0], z, [(moves["z"], 1.5), (moves["w"], -1.0), (moves["s"], 0.5)])
+    return spaces.edited(shared[0], z, [(moves["z"], 1.5), (moves["w"], -1.0), (moves["s"], 0.5)])
 
 
 def face() -> avatars.Factors:
@@ -199,7 +200,7 @@ def parsing_maps() -> jax.Array:
 
 
 def flat_image(shared: Any) -> Callable[[Any], Any]:
-    return lambda flat: stylegan2.synthesize(shared, spaces.split_styles(flat, config=CONFIG), config=CONFIG)
+    return lambda flat: stylegan2.synthesize(shared, stylegan2.split_styles(flat, config=CONFIG), config=CONFIG)
 
 
 def flat_styles() -> jax.Array:
@@ -290,23 +291,24 @@ TABLE = {
     ),
     "images.to_uint8": Row(of_sample(images.to_uint8), batch(4, 4, 3), dtypes=BOTH, keeps_dtype=False),
     "images.from_uint8": Row(of_sample(images.from_uint8), lambda: jnp.arange(96, dtype=jnp.uint8).reshape(8, 2, 2, 3)),
-    "spaces.split_styles": Row(
-        lambda _, s: spaces.split_styles(s, config=CONFIG), lambda: jnp.concatenate(style_batch(), -1), dtypes=BOTH
+    "stylegan2.split_styles": Row(
+        lambda _, s: stylegan2.split_styles(s, config=CONFIG), lambda: jnp.concatenate(style_batch(), -1), dtypes=BOTH
     ),
-    "spaces.join_styles": Row(of_sample(spaces.join_styles), style_batch, dtypes=BOTH),
+    "stylegan2.join_styles": Row(of_sample(stylegan2.join_styles), style_batch, dtypes=BOTH),
     "spaces.displacement": Row(
-        lambda d, s: spaces.displacement(d["w"].replace(vector=s), config=CONFIG), batch(32), directions
+        lambda d, s: spaces.displacement(d["w"].replace(vector=s), space=SPACES["w"]), batch(32), directions
     ),
     "spaces.add_directions": Row(
-        lambda d, z: spaces.add_directions(z, [(d["z"], 2.0)], config=CONFIG), batch(24), directions, BOTH
+        lambda d, z: spaces.add_directions(z, [(d["z"], 2.0)], space=SPACES["z"]), batch(24), directions, BOTH
     ),
     "spaces.add_directions/s": Row(
-        lambda d, s: spaces.add_directions(s[0], [(d["s"], s[1])], config=CONFIG),
+        lambda d, s: spaces.add_directions(s[0], [(d["s"], s[1])], space=SPACES["s"]),
         lambda: (style_batch(), batch()()),
         directions,
         BOTH,
     ),
-    "spaces.edited_styles": Row(edited, batch(24), lambda: (generator(), directions())),
+    "spaces.joined": Row(of_sample(spaces.joined), style_batch, dtypes=BOTH),
+    "spaces.edited": Row(edited, batch(24), lambda: (generator(), directions())),
     "metrics.masked_mse": Row(lambda mask, s: metrics.masked_mse(s[0], s[1], mask), pictures, face_mask),
     "metrics.psnr": Row(lambda _, s: metrics.psnr(*s), pictures),
     "metrics.ssim": Row(lambda _, s: metrics.ssim(*s), pictures),

@@ -14,8 +14,7 @@ from benchmarks.reproduce.world import World, batches
 from jaxedit import avatars, regions
 from jaxedit.directions import channels
 from jaxedit.directions.svm import Boundary, condition
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.spaces import Space, join_styles, split_styles
+from jaxedit.generators.stylegan2 import StyleGAN2Generator, join_styles, split_styles
 
 DEVIATIONS = 2.0  # of the step in Z that is strength 1
 _EXAMPLES = 30  # positive examples for StyleSpace, as in its section 5
@@ -26,19 +25,19 @@ _TRIED = 16.0  # deviations that the candidates are compared at
 _MOST_DEVIATIONS = 64.0
 
 
-def codes_of(generator: StyleGAN2Generator, z: jax.Array) -> dict[Space, jax.Array]:
+def codes_of(generator: StyleGAN2Generator, z: jax.Array) -> dict[str, jax.Array]:
     """The codes of a z in all spaces, as the boundaries have them."""
     w = generator.map(z)
     rows = jnp.tile(w, (generator.config.num_ws, 1))
     return {"z": z, "w": w, "w_plus": rows, "s": join_styles(generator.styles(w))}
 
 
-def z_step(bounds: Mapping[Space, Boundary]) -> jax.Array:
+def z_step(bounds: Mapping[str, Boundary]) -> jax.Array:
     """The displacement in Z at strength 1."""
     return DEVIATIONS * bounds["z"].direction.unit * jnp.asarray(bounds["z"].direction.vector)
 
 
-def interpolation(world: World, bounds: Mapping[Space, Boundary], samples: Samples) -> dict[Space, Path]:
+def interpolation(world: World, bounds: Mapping[str, Boundary], samples: Samples) -> dict[str, Path]:
     """Along the normals of all spaces: at strength 1 as far as the step in Z takes the code there (Fig. 7)."""
     normals = {space: jnp.asarray(bound.direction.vector) for space, bound in bounds.items()}
     found = batches(_interpolation, (world.generator, normals, z_step(bounds)), samples.z)

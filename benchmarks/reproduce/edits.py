@@ -10,8 +10,7 @@ import numpy as np
 
 from benchmarks.reproduce.world import World, batches, without
 from jaxedit import avatars, images, metrics, regions
-from jaxedit.generators.stylegan2 import StyleGAN2Generator, Styles
-from jaxedit.spaces import Space, split_styles
+from jaxedit.generators.stylegan2 import StyleGAN2Generator, Styles, split_styles
 
 _WEAKEST = 0.25  # the first strength tried
 _CLOSE = 0.005  # of the wanted change
@@ -36,7 +35,7 @@ class Path(NamedTuple):
         most: The largest strength tried.
     """
 
-    space: Space
+    space: str
     start: np.ndarray
     displacement: np.ndarray
     most: float = 8.0
@@ -75,7 +74,7 @@ def _sample(world: World, z: jax.Array, *, attribute: str) -> tuple[jax.Array, j
     return image, regions.dilate(regions.mask_of(world.parser.parse(image), regions.classes_of(attribute)))
 
 
-def styles_of(generator: StyleGAN2Generator, code: jax.Array, *, space: Space) -> Styles:
+def styles_of(generator: StyleGAN2Generator, code: jax.Array, *, space: str) -> Styles:
     """The style vectors of a code of any space."""
     if space == "s":
         return split_styles(code, config=generator.config)
@@ -89,7 +88,7 @@ def measured(world: World, samples: Samples, path: Path, strength: float = 1.0) 
 
 
 def _measured(
-    shared: tuple[World, jax.Array], image: jax.Array, mask: jax.Array, start: Any, displacement: Any, *, space: Space
+    shared: tuple[World, jax.Array], image: jax.Array, mask: jax.Array, start: Any, displacement: Any, *, space: str
 ) -> Outcome:
     world, strength = shared
     code = start + strength * displacement

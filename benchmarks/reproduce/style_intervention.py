@@ -23,10 +23,9 @@ from benchmarks.reproduce.edits import Outcome, Path, Samples, measured, samples
 from benchmarks.reproduce.world import World
 from jaxedit import avatars, images
 from jaxedit.directions.svm import Boundary
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.stylegan2 import StyleGAN2Generator, split_styles
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
-from jaxedit.spaces import Space, split_styles
 from jaxedit.staged import StagedStyleGAN2
 
 _FIGURE_7 = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths
@@ -72,7 +71,7 @@ def _config(synthesis: StagedStyleGAN2) -> InterventionConfig:
     return style_intervention.JOINT if synthesis.joint or synthesis.space == "w" else InterventionConfig()
 
 
-def posed(synthesis: StagedStyleGAN2, bounds: Mapping[Space, Boundary], samples: Samples) -> Problem:
+def posed(synthesis: StagedStyleGAN2, bounds: Mapping[str, Boundary], samples: Samples) -> Problem:
     """The problems of Style Intervention in the space of the stages."""
     normal = jnp.asarray(bounds[synthesis.space].direction.vector)
     return worlds.batches(_pose, (synthesis, baselines.z_step(bounds), normal), samples.z, samples.mask)
@@ -193,7 +192,7 @@ def table_2(every: Sequence[Boundary], labels: np.ndarray) -> dict[str, dict[str
     }
 
 
-def table_6(world: World, bounds: Mapping[Space, Boundary], samples: Samples) -> dict[str, dict[str, float]]:
+def table_6(world: World, bounds: Mapping[str, Boundary], samples: Samples) -> dict[str, dict[str, float]]:
     """Seconds for an image alone and in a batch, and peak memory of the former by XLA's analysis."""
     report = {}
     batch: Samples = jax.tree.map(lambda leaf: leaf[: worlds.BATCH], samples)
@@ -261,7 +260,7 @@ def main(options: Options) -> None:
     ours = variants.pop(reports.OURS)
     for attribute in dict.fromkeys((*options.attributes, *_ABLATED)):
         index = avatars.ATTRIBUTES.index(attribute)
-        bounds: dict[Space, Boundary] = {space: found[index] for space, found in every.items()}
+        bounds: dict[str, Boundary] = {space: found[index] for space, found in every.items()}
         samples = samples_of(world, attribute, count=options.samples, seed=options.seed + 1)
         plain = baselines.interpolation(world, bounds, samples)
         compared, extra = {"Z": plain["z"]}, {}

@@ -13,10 +13,9 @@ import numpy as np
 
 from jaxedit import avatars
 from jaxedit.directions.svm import Boundary, fit_boundary
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.spaces import Space, join_styles
+from jaxedit.generators.stylegan2 import StyleGAN2Generator, join_styles
 
-SPACES: tuple[Space, ...] = ("z", "w", "w_plus", "s")
+SPACES: tuple[str, ...] = ("z", "w", "w_plus", "s")
 BATCH = 50
 
 
@@ -61,7 +60,7 @@ def _batch(function: Callable[..., Any], static: tuple[tuple[str, Any], ...], sh
     return jax.vmap(functools.partial(function, shared, **dict(static)))(*samples)
 
 
-def labelled_codes(world: World, *, count: int, seed: int) -> tuple[dict[Space, np.ndarray], np.ndarray]:
+def labelled_codes(world: World, *, count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Codes of random samples in every space, and the classifier's labels.
 
     W+ codes are mixed: two samples share the layers at a random place, as in the generator's training, since with all
@@ -74,7 +73,7 @@ def labelled_codes(world: World, *, count: int, seed: int) -> tuple[dict[Space, 
     return codes, np.moveaxis(labels, 1, 0)
 
 
-def _labelled(world: World, key: jax.Array) -> tuple[dict[Space, jax.Array], jax.Array]:
+def _labelled(world: World, key: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
     generator = world.generator
     first, second, place = jax.random.split(key, 3)
     z = jax.random.normal(first, (generator.config.z_dim,))
@@ -87,7 +86,7 @@ def _labelled(world: World, key: jax.Array) -> tuple[dict[Space, jax.Array], jax
     return {"z": z, "w": w, "w_plus": mixed, "s": join_styles(styles)}, labels
 
 
-def boundaries(codes: dict[Space, np.ndarray], labels: np.ndarray, *, seed: int) -> dict[Space, list[Boundary]]:
+def boundaries(codes: dict[str, np.ndarray], labels: np.ndarray, *, seed: int) -> dict[str, list[Boundary]]:
     """A linear boundary per space and attribute; L1 in S."""
     return {
         space: [

@@ -12,9 +12,9 @@ from jaxedit import batch
 from jaxedit.avatars.directions import FittedSpace
 from jaxedit.avatars.factors import ATTRIBUTES
 from jaxedit.directions.svm import fit_boundary
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.stylegan2 import StyleGAN2Generator, join_styles
 from jaxedit.networks.attributes import AttributeClassifier
-from jaxedit.spaces import Direction, join_styles
+from jaxedit.spaces import Direction
 
 _BATCH = 96
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,8 +13,7 @@ import numpy as np
 from jaxedit.cli.latents import StoredLatents, latent_files, rows, stored_latents
 from jaxedit.cli.options import Edit, Intervene
 from jaxedit.digests import digest, file_digest
-from jaxedit.generators.base import sample_z
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.base import Generator, Space, sample_z
 from jaxedit.messages import printable
 from jaxedit.spaces import Direction
 
@@ -23,11 +23,14 @@ _MAX_NAME = 150  # bytes; a picture's name says more, and file systems take 255
 
 
 class Codes(NamedTuple):
-    """The latents of a run: names, numbers that fresh noise depends on, and `latent(position)` in host memory."""
+    """The latents of a run: names, numbers that fresh noise depends on, `latent(position)` in host memory; their space,
+    None for the first.
+    """
 
     names: Sequence[str]
     numbers: Sequence[int]
     latent: Callable[[int], np.ndarray]
+    space: str | None = None
 
 
 def parse_seeds(*texts: str) -> list[int]:
@@ -57,32 +60,43 @@ def chosen_seeds(command: Edit | Intervene) -> list[int]:
 def chosen_codes(
     command: Edit | Intervene,
     seeds: Sequence[int],
-    generator: StyleGAN2Generator,
+    generator: Generator,
     directions: Iterable[Direction],
 ) -> Codes:
     """The latents of a command that takes seeds or latents, which the directions can edit."""
     if command.latents is None:
         return seed_codes(seeds, generator)
-    if any(direction.space == "z" for direction in directions):
-        raise ValueError("a Z direction cannot edit --latents: it acts before the mapping network; use --seeds")
-    return file_codes(command.latents, generator)
+    codes = file_codes(command.latents, generator)
+    names = [space.name for space in generator.spaces]
+    for direction in directions:
+        index = names.index(direction.space)
+        if index + (generator.spaces[index].form == "shared") < names.index(str(codes.space)):
+            raise ValueError(
+                f"a direction in {direction.space} cannot edit --latents in {codes.space}: it acts before; use --seeds"
+            )
+    return codes
 
 
-def seed_codes(seeds: Sequence[int], generator: StyleGAN2Generator) -> Codes:
-    """The z that NVIDIA's scripts draw for seeds."""
-    z_dim = generator.config.z_dim
-    return Codes([f"seed{seed:04d}" for seed in seeds], seeds, lambda position: sample_z(seeds[position], z_dim))
+def seed_codes(seeds: Sequence[int], generator: Generator) -> Codes:
+    """The latents of the first space that NVIDIA's scripts draw for seeds."""
+    shape = generator.spaces[0].shape
+    names = [f"seed{seed:04d}" for seed in seeds]
+    return Codes(names, seeds, lambda position: sample_z(seeds[position], math.prod(shape)).reshape(shape))
 
 
-def file_codes(path: Path, generator: StyleGAN2Generator) -> Codes:
-    """W or W+ codes of a file or a folder; they stay on the disk where the format allows it.
+def file_codes(path: Path, generator: Generator) -> Codes:
+    """The codes of a file or a folder, in the last space of arrays, such as W+, or in one that its layers share, such
+    as W; they stay on the disk where the format allows it.
 
     Those of one array are named by their number, those under keys or in files of their own after these.
     """
-    row = (generator.config.num_ws, generator.config.w_dim)
+    index = max(index for index, space in enumerate(generator.spaces) if space.form == "array")
+    accepted = [generator.spaces[index]]
+    accepted += [space for space in generator.spaces[max(index - 1, 0) : index] if space.form == "shared"]
+    row = accepted[0].shape
     stored = stored_latents(path)
     named = path.is_dir() or len(stored) > 1
-    shapes = [_shape(one, row, single=named) for one in stored]
+    shapes = [_shape(one, accepted, single=named) for one in stored]
     _check_lengths(path, stored, shapes)
     whole = None if named else np.asarray(stored[0].array).reshape(shapes[0])
     names = _file_names(path, stored) if named else [f"code{number:04d}" for number in range(shapes[0][0])]
@@ -91,7 +105,7 @@ def file_codes(path: Path, generator: StyleGAN2Generator) -> Codes:
         code = np.asarray(stored[position].array) if whole is None else whole[position]
         return np.broadcast_to(code.reshape(shapes[position if named else 0][1:]).astype(np.float32), row)
 
-    return Codes(names, range(len(names)), latent)
+    return Codes(names, range(len(names)), latent, accepted[0].name)
 
 
 def latents_digest(path: Path | None) -> str | None:
@@ -101,14 +115,14 @@ def latents_digest(path: Path | None) -> str | None:
     return digest(np.zeros(0), [(file.name, file_digest(file)) for file in latent_files(path)])
 
 
-def _shape(stored: StoredLatents, row: tuple[int, int], *, single: bool) -> tuple[int, ...]:
+def _shape(stored: StoredLatents, accepted: Sequence[Space], *, single: bool) -> tuple[int, ...]:
     """`(N, *latent)` of codes that the generator takes."""
-    found = stored.array.shape
-    shape = (1, *found) if found in (row, row[1:]) else found
-    if shape[1:] not in (row, row[1:]) or stored.array.dtype.kind != "f":
+    found, right = stored.array.shape, [space.shape for space in accepted]
+    shape = (1, *found) if found in right else found
+    if shape[1:] not in right or stored.array.dtype.kind != "f":
+        wanted = " or ".join(f"(N, {', '.join(map(str, space.shape))}) for {space.name}" for space in accepted)
         raise ValueError(
-            f"{stored.where}: latents of shape {found}, {stored.array.dtype}; this generator takes floats "
-            f"(N, {row[0]}, {row[1]}) for W+ or (N, {row[1]}) for W"
+            f"{stored.where}: latents of shape {found}, {stored.array.dtype}; this generator takes floats {wanted}"
         )
     if not shape[0]:
         raise ValueError(f"{stored.where}: holds no latents")

@@ -14,10 +14,10 @@ from jaxedit.claims import claiming
 from jaxedit.cli.options import Demo
 from jaxedit.directions.files import save_direction
 from jaxedit.generators.base import sample_z
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.stylegan2 import StyleGAN2Generator, split_styles
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import Problem
-from jaxedit.spaces import edited_styles, split_styles
+from jaxedit.spaces import edited
 from jaxedit.staged import Codes, StagedStyleGAN2
 
 SEEDS = (0, 1, 2, 3)
@@ -50,12 +50,12 @@ def _edited() -> tuple[np.ndarray, np.ndarray]:
     """`[seeds, 1 + attributes, size, size, 3]` uint8, the originals first; and the signs of the edits."""
     generator, classifier = checkpoints.load("avatars"), load_classifier()
     latents = jnp.stack([sample_z(seed, generator.config.z_dim) for seed in SEEDS])
-    styles = jax.jit(jax.vmap(lambda z: edited_styles(generator, z, truncation_psi=_TRUNCATION)))(latents)
+    styles = jax.jit(jax.vmap(lambda z: edited(generator, z, truncation_psi=_TRUNCATION)))(latents)
     originals = jax.jit(jax.vmap(generator.synthesize))(styles)
     logits = jax.jit(jax.vmap(classifier.classify))(originals)
     signs = jnp.where(logits > 0, -1.0, 1.0)
-    edited = _intervened(generator, latents, originals, signs)
-    pictures = np.asarray(images.to_uint8(jnp.concatenate([originals[:, None], edited], axis=1)))
+    intervened = _intervened(generator, latents, originals, signs)
+    pictures = np.asarray(images.to_uint8(jnp.concatenate([originals[:, None], intervened], axis=1)))
     return pictures, np.asarray(signs)
 
 
@@ -88,12 +88,11 @@ def _intervened(generator: StyleGAN2Generator, latents: jax.Array, originals: ja
         return jnp.stack([regions.dilate(regions.mask_of(parsing, names)) for names in classes])
 
     def pose(z: jax.Array, mask: jax.Array, sign: jax.Array, direction: jax.Array, normal: jax.Array) -> Problem:
-        styles, edited = (
-            edited_styles(generator, latent, truncation_psi=_TRUNCATION)
-            for latent in (z, z + _STRENGTH * sign * direction)
+        styles, moved = (
+            edited(generator, latent, truncation_psi=_TRUNCATION) for latent in (z, z + _STRENGTH * sign * direction)
         )
         normals = split_styles(sign * normal, config=generator.config)
-        return style_intervention.pose(synthesis, styles, edited, normals, mask)
+        return style_intervention.pose(synthesis, styles, moved, normals, mask)
 
     posed = jax.vmap(jax.vmap(pose, (None, 0, 0, 0, 0)), (0, 0, 0, None, None))
     problems = jax.jit(posed)(latents, jax.jit(jax.vmap(masks))(originals), signs, *vectors)
@@ -103,5 +102,5 @@ def _intervened(generator: StyleGAN2Generator, latents: jax.Array, originals: ja
     def draw(problem: Problem, coefficients: Codes) -> jax.Array:
         return generator.synthesize(synthesis.styles(style_intervention.edited_codes(problem, coefficients)))
 
-    edited = jax.jit(jax.vmap(draw))(problems, state.coefficients)
-    return edited.reshape(len(latents), len(ATTRIBUTES), *edited.shape[1:])
+    drawn = jax.jit(jax.vmap(draw))(problems, state.coefficients)
+    return drawn.reshape(len(latents), len(ATTRIBUTES), *drawn.shape[1:])

@@ -13,10 +13,18 @@ from jaxedit import batch, images, progress, sheets
 from jaxedit.claims import claiming
 from jaxedit.cli.codes import Codes
 from jaxedit.cli.options import Drawing
-from jaxedit.cli.records import begin_pictures, check_latent_options, check_record, drawing_settings, existing
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.cli.records import (
+    begin_pictures,
+    check_latent_options,
+    check_record,
+    condition_of,
+    drawing_settings,
+    existing,
+    render_options,
+)
+from jaxedit.generators.base import Generator
 from jaxedit.messages import listing, warn
-from jaxedit.spaces import Direction, edited_styles
+from jaxedit.spaces import Direction, edited
 
 MAX_GRID = 4096
 
@@ -38,7 +46,7 @@ class Picture(NamedTuple):
 
 def draw(
     command: Drawing,
-    generator: StyleGAN2Generator,
+    generator: Generator,
     codes: Codes,
     pictures: list[Picture],
     *,
@@ -53,12 +61,7 @@ def draw(
     if command.grid and len(pictures) > MAX_GRID:
         raise ValueError(f"--grid: {len(pictures)} pictures are too many for a sheet (at most {MAX_GRID})")
     names = [picture.name for picture in pictures]
-    options = {
-        "noise_mode": command.noise_mode,
-        "compute_dtype": command.compute_dtype,
-        "truncation_psi": command.truncation_psi,
-        "truncation_cutoff": command.truncation_cutoff,
-    }
+    options = {"start": codes.space, **condition_of(command), **render_options(command)}
     settings, output = settings | drawing_settings(command, generator), command.output
     with claiming(output):
         present = existing(command, names)
@@ -93,22 +96,20 @@ def _render(
     shared: Any,
     sample: Any,
     *,
-    noise_mode: str,
-    compute_dtype: str,
-    truncation_psi: float,
-    truncation_cutoff: int | None,
+    start: str | None,
+    noise: Any = None,
+    compute_dtype: str | None = None,
+    **condition: Any,
 ) -> batch.Drawn:
     generator, edits, label = shared
-    styles = edited_styles(
-        generator,
-        sample["latent"],
-        [(direction, weight * sample["strength"]) for direction, weight in edits],
-        c=label,
-        truncation_psi=truncation_psi,
-        truncation_cutoff=truncation_cutoff,
-    )
-    noise = jax.random.fold_in(jax.random.key(0), sample["number"]) if noise_mode == "random" else noise_mode
-    return batch.drawn(generator.synthesize(styles, noise=noise, compute_dtype=jnp.dtype(compute_dtype)))
+    moves = [(direction, weight * sample["strength"]) for direction, weight in edits]
+    of_class = {} if label is None else {"c": label}
+    latent = edited(generator, sample["latent"], moves, start=start, **condition, **of_class)
+    if noise == "random":
+        noise = jax.random.fold_in(jax.random.key(0), sample["number"])
+    dtype = None if compute_dtype is None else jnp.dtype(compute_dtype)
+    options = {name: value for name, value in (("noise", noise), ("compute_dtype", dtype)) if value is not None}
+    return batch.drawn(generator.render(latent, **options))
 
 
 def _samples(codes: Codes, pictures: Iterable[Picture]) -> Iterator[dict[str, Any]]:
@@ -120,8 +121,8 @@ def _samples(codes: Codes, pictures: Iterable[Picture]) -> Iterator[dict[str, An
         }
 
 
-def class_vector(command: Drawing, generator: StyleGAN2Generator, from_seeds: bool) -> np.ndarray | None:
-    classes = generator.config.c_dim
+def class_vector(command: Drawing, generator: Generator, from_seeds: bool) -> np.ndarray | None:
+    classes = generator.config.c_dim if "c" in generator.conditions else 0
     if not from_seeds:
         return None
     if not classes and command.label is not None:

@@ -12,7 +12,7 @@ from jaxedit.cli.drawing import Picture, Sheet, draw
 from jaxedit.cli.given_directions import given_direction
 from jaxedit.cli.options import Edit
 from jaxedit.digests import digest
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.base import Generator, space_named
 from jaxedit.messages import warn
 from jaxedit.spaces import Direction, resolve_layers
 
@@ -51,15 +51,16 @@ def run(command: Edit) -> None:
     )
 
 
-def _directions(command: Edit, generator: StyleGAN2Generator) -> list[Direction]:
+def _directions(command: Edit, generator: Generator) -> list[Direction]:
     """Reads directions, checks that they fit the generator, and limits them to layers."""
     directions = [given_direction(path, command, generator) for path in command.direction]
     if command.layers is None:
         return directions
-    if len({direction.space == "s" for direction in directions}) > 1:
+    spaces = [space_named(generator, direction.space) for direction in directions]
+    if len({tuple(layer.name for layer in space.layers) for space in spaces}) > 1:
         raise ValueError("--layers means rows of W+ for some of these directions and style layers for others")
-    config = generator.config
-    return [dataclasses.replace(d, layers=resolve_layers(command.layers, d.space, config=config)) for d in directions]
+    pairs = zip(directions, spaces, strict=True)
+    return [dataclasses.replace(one, layers=resolve_layers(command.layers, space=space)) for one, space in pairs]
 
 
 def _check_strengths(command: Edit) -> None:

@@ -14,9 +14,8 @@ from jaxedit.cli.labels import read_labels
 from jaxedit.cli.latents import LABELS, StoredLatents, rows, stored_latents
 from jaxedit.cli.options import FitDirection
 from jaxedit.directions import files, svm
-from jaxedit.generators.shapes import Space, latent_shapes
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
-from jaxedit.spaces import Direction, join_styles
+from jaxedit.generators.base import Generator, space_named
+from jaxedit.spaces import Direction, joined
 
 _BATCH = 256
 
@@ -33,6 +32,7 @@ def run(command: FitDirection) -> None:
     """
     _check(command)
     generator = None if command.checkpoint is None else checkpoints.load(command.checkpoint)
+    _check_way(command, generator)
     stored = stored_latents(command.latents, besides=command.labels)
     shapes = _shapes(stored, command.latents_space or command.space, generator)
     labels = read_labels(
@@ -75,25 +75,33 @@ def _check(command: FitDirection) -> None:
         raise FileExistsError(f"{command.output} exists already; choose another --output or --existing overwrite")
     if not 0 <= command.sparsity < 1:
         raise ValueError(f"--sparsity is {command.sparsity}; 0 to below 1 would be right")
+
+
+def _check_way(command: FitDirection, generator: Generator | None) -> None:
+    """Refuses spaces that the generator does not have, and those that it does not lead to."""
     held, wanted = command.latents_space or command.space, command.space
-    order: list[Space] = ["z", "w", "w_plus", "s"]
-    if held != wanted and (order.index(held) > order.index(wanted) or wanted == "w_plus"):
-        raise ValueError(f"there is no way from {held} to {wanted}; from z to w, and from z, w and w_plus to s")
-    if held != wanted and command.checkpoint is None:
-        raise ValueError(f"--checkpoint is needed to take latents from {held} to {wanted}")
-    if wanted == "s" and command.checkpoint is None:
-        raise ValueError(
-            "--space s needs --checkpoint: styles are known by their number, which is the generator's; W latents of "
-            "it are taken to s by --latents-space w"
-        )
+    if generator is None:
+        if held != wanted:
+            raise ValueError(f"--checkpoint is needed to take latents from {held} to {wanted}")
+        if wanted == "s":
+            raise ValueError(
+                "--space s needs --checkpoint: styles are known by their number, which is the generator's; W latents of"
+                " it are taken to s by --latents-space w"
+            )
+        return
+    order = [space_named(generator, name).name for name in (held, wanted)]
+    names = [space.name for space in generator.spaces]
+    first, last = map(names.index, order)
+    if first > last:
+        raise ValueError(f"there is no way from {held} to {wanted}; it goes from {' to '.join(names)}")
+    if first < last and generator.spaces[last - 1].form == "shared":
+        raise ValueError(f"from {held} to {wanted} all layers would get the same latent; fit in {names[last - 1]}")
 
 
-def _shapes(
-    stored: Sequence[StoredLatents], space: Space, generator: StyleGAN2Generator | None
-) -> list[tuple[int, ...]]:
+def _shapes(stored: Sequence[StoredLatents], space: str, generator: Generator | None) -> list[tuple[int, ...]]:
     """`(N, *latent)` for each array, all latents of one shape, which is that of the generator's space."""
-    axes = 3 if space == "w_plus" else 2
-    latent = None if generator is None else latent_shapes(generator.config)[space]
+    latent = None if generator is None else space_named(generator, space).shape
+    axes = 1 + (1 + (space == "w_plus") if latent is None else len(latent))
     shapes = []
     for one in stored:
         shape = (1, *one.array.shape) if one.array.ndim == axes - 1 else one.array.shape
@@ -111,8 +119,8 @@ def _shapes(
     return shapes
 
 
-def _conditions(command: FitDirection, generator: StyleGAN2Generator | None, held: tuple[int, ...]) -> list[Direction]:
-    shape = held if generator is None else latent_shapes(generator.config)[command.space]
+def _conditions(command: FitDirection, generator: Generator | None, held: tuple[int, ...]) -> list[Direction]:
+    shape = held if generator is None else space_named(generator, command.space).shape
     found = [
         files.load_direction(path, generator=generator, space=command.space, read=read_arrays)
         for path in command.condition
@@ -134,7 +142,7 @@ def _label_file(command: FitDirection) -> Path:
     return found[0]
 
 
-def _in_space(latents: np.ndarray, command: FitDirection, generator: StyleGAN2Generator | None) -> np.ndarray:
+def _in_space(latents: np.ndarray, command: FitDirection, generator: Generator | None) -> np.ndarray:
     """Takes latents through the generator to the space of the direction."""
     held = command.latents_space or command.space
     if held == command.space:
@@ -143,6 +151,8 @@ def _in_space(latents: np.ndarray, command: FitDirection, generator: StyleGAN2Ge
     return np.stack(list(batch.map_samples(_mapped, generator, latents, batch_size=size, options=options)))
 
 
-def _mapped(generator: StyleGAN2Generator, latent: jax.Array, *, held: Space, wanted: Space) -> jax.Array:
-    w = generator.map(latent) if held == "z" else latent
-    return w if wanted == "w" else join_styles(generator.styles(w))
+def _mapped(generator: Generator, latent: jax.Array, *, held: str, wanted: str) -> jax.Array:
+    while held != wanted:
+        names = [space.name for space in generator.spaces]
+        latent, held = generator.advance(held, latent), names[names.index(held) + 1]
+    return joined(latent)

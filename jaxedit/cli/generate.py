@@ -7,6 +7,7 @@ from jaxedit.cli import samples
 from jaxedit.cli.codes import parse_seeds, seed_codes
 from jaxedit.cli.drawing import Picture, Sheet, class_vector, draw
 from jaxedit.cli.options import Generate
+from jaxedit.cli.records import condition_of
 
 
 def run(command: Generate) -> None:
@@ -22,7 +23,7 @@ def run(command: Generate) -> None:
     sheet = Sheet(rows=[""], columns=codes.names)
     draw(command, generator, codes, pictures, sheet=sheet, settings={}, from_seeds=True)
     if command.save_latents:
-        truncation = {"truncation_psi": command.truncation_psi, "truncation_cutoff": command.truncation_cutoff}
-        samples.save_latents(command.output, codes, generator, class_vector(command, generator, True), **truncation)
+        label = class_vector(command, generator, True)
+        samples.save_latents(command.output, codes, generator, label, **condition_of(command))
     if command.scores:
         samples.save_scores(command.output, codes.names)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, get_args
 
 from jaxedit import checkpoints
 from jaxedit.cli.array_files import read_arrays
 from jaxedit.cli.options import Edit, Intervene
 from jaxedit.directions import files
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.base import Generator
 from jaxedit.messages import warn
 from jaxedit.spaces import Direction
 from jaxedit.suggestions import choose
 
 
-def given_direction(path: Path, command: Edit | Intervene, generator: StyleGAN2Generator) -> Direction:
+def given_direction(path: Path, command: Edit | Intervene, generator: Generator) -> Direction:
     """Reads a direction and checks that it fits the generator.
 
     Args:
@@ -38,8 +39,9 @@ def given_direction(path: Path, command: Edit | Intervene, generator: StyleGAN2G
 
 def _built_in(name: str, command: Edit | Intervene) -> Direction:
     from jaxedit import avatars
+    from jaxedit.avatars.directions import FittedSpace
 
-    if command.space == "w_plus":
+    space: Any = command.space or ("w" if command.latents is not None or isinstance(command, Edit) else "z")
+    if space not in get_args(FittedSpace):
         raise ValueError(f"--direction {name}: the built-in directions are in z, w and s")
-    space = command.space or ("w" if command.latents is not None or isinstance(command, Edit) else "z")
     return avatars.load_direction(choose(name, avatars.ATTRIBUTES, kind="file or built-in direction"), space=space)

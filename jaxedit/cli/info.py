@@ -17,7 +17,7 @@ from jaxedit.cli.options import Info
 from jaxedit.directions.files import read_own
 from jaxedit.directions.tables import MAX_NUMBERS, count_directions
 from jaxedit.families import FAMILIES, abstract_params, family_of
-from jaxedit.generators.stylegan2 import StyleGAN2Config
+from jaxedit.generators.base import Space
 from jaxedit.messages import printable
 from jaxedit.spaces import Direction
 
@@ -67,15 +67,20 @@ def _describe_network(config: Any, metadata: Mapping[str, Any]) -> str:
     lines += [f"  {printable(key, 60)}: {printable(value)}" for key, value in shown]
     lines += ["", "configuration"]
     lines += [f"  {field.name}: {getattr(config, field.name)}" for field in dataclasses.fields(config)]
-    if isinstance(config, StyleGAN2Config):
-        total = sum(layer.width for layer in config.style_layers)
-        lines += ["", f"W+ has {config.num_ws} rows of {config.w_dim}; the style space S has {total} numbers:"]
-        lines += ["  layer  name          px     kind   width  row of W+"]
-        lines += [
-            f"  {index:5}  {layer.name:12}  {layer.resolution:4}   {layer.kind:5}  {layer.width:5}  {layer.w_index:9}"
-            for index, layer in enumerate(config.style_layers)
-        ]
+    if FAMILIES[family].kind == "generator":
+        lines += itertools.chain.from_iterable(map(_describe_space, FAMILIES[family].network({}, config).spaces))
     return "\n".join(lines)
+
+
+def _describe_space(space: Space) -> list[str]:
+    lines = ["", f"space {space.name}: {' x '.join(map(str, space.shape))} numbers"]
+    if space.form != "parts":
+        return [*lines[:1], f"{lines[1]}, layers 0 to {len(space.layers) - 1}"] if space.layers else lines
+    table = [["layer", *space.layers[0]._fields]]
+    table += [[index, *layer] for index, layer in enumerate(space.layers)]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*table, strict=True)]
+    rows = (zip(row, widths, strict=True) for row in table)
+    return lines + ["  " + "  ".join(f"{cell!s:>{width}}" for cell, width in row) for row in rows]
 
 
 def _describe_direction(direction: Direction) -> str:

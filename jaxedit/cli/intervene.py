@@ -24,18 +24,20 @@ from jaxedit.cli.records import (
     begin_pictures,
     check_latent_options,
     check_record,
+    condition_of,
     drawing_settings,
     existing,
 )
 from jaxedit.digests import digest, file_digest
 from jaxedit.directions.tables import split_row
+from jaxedit.generators.base import Generator, space_named
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.log import Log, read_rows
 from jaxedit.messages import listing, warn
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
 from jaxedit.networks.bisenet import FaceParser
-from jaxedit.spaces import Direction, displacement, edited_styles
+from jaxedit.spaces import Direction, displacement, edited
 from jaxedit.staged import StagedStyleGAN2
 from jaxedit.suggestions import choose
 
@@ -187,7 +189,7 @@ def _edited(
         filled = [*part] + [part[-1]] * (size - len(part))
         latents = np.stack([codes.latent(index) for index in filled])
         given = [read(masks[codes.names[index]]) if masks else np.zeros((1, 1), bool) for index in filled]
-        problems = _posed(command, synthesis, edit, region, latents, np.stack(given))
+        problems = _posed(command, synthesis, edit, region, latents, np.stack(given), codes.space)
         state = style_intervention.run_batch(synthesis, problems, config=config, smallest=_smallest(size))
         drawn = jax.tree.map(np.asarray, _drawings(synthesis, problems, state.coefficients))
         yield part, drawn | {"steps": np.asarray(state.steps)}
@@ -212,8 +214,10 @@ def _config(command: Intervene) -> InterventionConfig:
     )
 
 
-def _edits(command: Intervene, generator: StyleGAN2Generator) -> list[Edit]:
+def _edits(command: Intervene, generator: Generator) -> list[Edit]:
     """Every attribute, or the direction, at every strength."""
+    if not isinstance(generator, StyleGAN2Generator):
+        raise ValueError(f"{command.checkpoint}: intervene takes a StyleGAN2, whose synthesis has stages of styles")
     if generator.config.c_dim:
         raise ValueError("intervene takes unconditional networks")
     if not command.attribute:
@@ -282,11 +286,12 @@ def _posed(
     region: Region,
     latents: np.ndarray,
     given: np.ndarray,
+    start: str | None,
 ) -> Problem:
-    """The problems of a batch; `given` are its masks, if there are any."""
-    truncation = {"truncation_psi": command.truncation_psi, "truncation_cutoff": command.truncation_cutoff}
+    """The problems of a batch of latents in the space `start`; `given` are its masks, if there are any."""
     directions = [_anonymous(direction) for direction in (edit.direction, edit.normal)]
-    styles = _styles(synthesis.generator, latents, *directions, edit.strength, **truncation)
+    way = {"start": start, "condition": tuple(condition_of(command).items())}
+    styles = _styles(synthesis.generator, latents, *directions, edit.strength, **way)
     originals = stage_programs.synthesize(synthesis, jax.vmap(synthesis.codes)(styles[0]))
     options = {"classes": edit.classes, "dilation": region.dilation}
     return _pose(synthesis, region.parser, styles, originals, given, **options)
@@ -297,15 +302,16 @@ def _anonymous(direction: Direction) -> Direction:
     return Direction("", direction.space, direction.unit * direction.vector, direction.layers)
 
 
-@functools.partial(jax.jit, static_argnames=("truncation_psi", "truncation_cutoff"))
-def _styles(generator, latents, direction, normal, strength, **truncation):
+@functools.partial(jax.jit, static_argnames=("start", "condition"))
+def _styles(generator, latents, direction, normal, strength, *, start, condition):
     """Styles, edited styles, and the normal in the direction of the edit, of a batch."""
 
     def one(latent: jax.Array) -> tuple[Any, Any, Any]:
         before, after = (
-            edited_styles(generator, latent, edits, **truncation) for edits in ((), [(direction, strength)])
+            edited(generator, latent, edits, start=start, **dict(condition)) for edits in ((), [(direction, strength)])
         )
-        along = tuple(jnp.sign(strength) * part for part in displacement(normal, config=generator.config))
+        along = displacement(normal, space=space_named(generator, normal.space))
+        along = tuple(jnp.sign(strength) * part for part in along)
         return before, after, along
 
     return jax.vmap(one)(latents)

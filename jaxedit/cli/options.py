@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from jaxedit.cli.arguments import Named, Positional, Renamed
 
-Space = Literal["z", "w", "w_plus", "s"]
 Existing = Literal["error", "skip", "overwrite"]
 
 
@@ -79,7 +78,7 @@ class Edit(Drawing):
     """One per direction, in order; default 1. `--weights 1 -0.5` adds the first, subtracts half of the second."""
     layers: str | None = None
     """Limit directions to rows of W+, such as 4-7 or 0,2,5-6; for S, to style layers by number or name."""
-    space: Space | None = None
+    space: str | None = None
     """Space of a direction file that does not say it, or of a built-in direction. Default: what its shape fits, and W
     rather than Z."""
     any_generator: bool = False
@@ -100,7 +99,7 @@ class Intervene(Drawing):
     """Edit to make local: a direction in Z, W or W+ (Z only for seeds) ..."""
     normal: Path | None = None
     """... and the sparse direction of the same attribute in S that it is mixed with, as from `fit-direction`."""
-    space: Space | None = None
+    space: str | None = None
     """Space of a --direction file that does not say it. Default: what its shape fits, and W rather than Z."""
     any_generator: bool = False
     """Also use directions that were made for other weights, such as those that a fine-tuned generator began with."""
@@ -144,9 +143,9 @@ class FitDirection(Computing):
     labels.csv in the folder."""
     attribute: str | None = None
     """The column of --labels, if they are a table with a header, such as CelebA's list_attr_celeba.txt."""
-    space: Space = "w"
-    """Space of the direction; in s most of its channels are zero."""
-    latents_space: Space | None = None
+    space: str = "w"
+    """Space of the direction, of StyleGAN2 z, w, w_plus or s; in s most of its channels are zero."""
+    latents_space: str | None = None
     """Space of the latents, if the generator is to take them to the direction's. Default: the same."""
     checkpoint: Path | None = None
     """The generator of the latents, as for `generate`. With it the direction's file says whose it is."""

@@ -13,21 +13,40 @@ from typing import Any
 import jaxedit
 from jaxedit.atomic import replacing
 from jaxedit.cli.options import Drawing, Generate
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.base import Generator
 
 
-def check_latent_options(command: Drawing, generator: StyleGAN2Generator, *, from_seeds: bool) -> None:
-    """Truncation and class make sense for the latents of this run."""
+def check_latent_options(command: Drawing, generator: Generator, *, from_seeds: bool) -> None:
+    """What the command says of latents and of drawing makes sense for this generator, and the latents of this run."""
+    given = {**condition_of(command), **render_options(command)}
+    for name in given:
+        if name not in (*generator.conditions, *generator.options):
+            option = {"noise": "noise-mode"}.get(name, name.replace("_", "-"))
+            raise ValueError(f"--{option}: generators of this family have no such option")
     if not math.isfinite(command.truncation_psi):
         raise ValueError("--truncation-psi takes a finite number")
-    if not 0 <= (command.truncation_cutoff or 0) <= generator.config.num_ws:
-        raise ValueError(f"--truncation-cutoff takes a number of rows of W+, 0 to {generator.config.num_ws}")
-    given = (command.label is not None) or command.truncation_psi != 1.0 or command.truncation_cutoff is not None
-    if given and not from_seeds:
+    rows = max((len(space.layers) for space in generator.spaces if space.form == "shared"), default=0)
+    if not 0 <= (command.truncation_cutoff or 0) <= rows:
+        raise ValueError(f"--truncation-cutoff takes a number of rows of W+, 0 to {rows}")
+    if (command.label is not None or condition_of(command)) and not from_seeds:
         raise ValueError("--class and --truncation-* act in the mapping network: use them with --seeds")
 
 
-def drawing_settings(command: Drawing, generator: StyleGAN2Generator) -> dict[str, Any]:
+def condition_of(command: Drawing) -> dict[str, Any]:
+    """What a generator's `advance` is told besides the class, as far as it is not the default."""
+    given = {"truncation_psi": command.truncation_psi, "truncation_cutoff": command.truncation_cutoff}
+    defaults = {"truncation_psi": 1.0, "truncation_cutoff": None}
+    return {name: value for name, value in given.items() if value != defaults[name]}
+
+
+def render_options(command: Drawing) -> dict[str, Any]:
+    """What a generator's `render` is told, as far as it is not the default."""
+    given = {"noise": command.noise_mode, "compute_dtype": command.compute_dtype}
+    defaults = {"noise": "const", "compute_dtype": "float32"}
+    return {name: value for name, value in given.items() if value != defaults[name]}
+
+
+def drawing_settings(command: Drawing, generator: Generator) -> dict[str, Any]:
     """The settings that every drawing command's record holds."""
     return {
         "checkpoint": generator.fingerprint or str(command.checkpoint.resolve()),

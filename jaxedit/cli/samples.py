@@ -12,33 +12,37 @@ import safetensors.numpy
 from jaxedit import batch, images
 from jaxedit.atomic import write_verified
 from jaxedit.cli.codes import Codes
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.base import Generator
 from jaxedit.networks.attributes import AttributeClassifier
 
 MAX_SAMPLES = 100_000
-LATENTS, SCORES = ("z.safetensors", "w.safetensors"), "scores.csv"
+SCORES = "scores.csv"
 _BATCH = 64
 
 
-def save_latents(output: Path, codes: Codes, generator: StyleGAN2Generator, label: Any, **truncation: Any) -> None:
-    """Writes z and w of every picture, under the pictures' names.
+def save_latents(output: Path, codes: Codes, generator: Generator, label: Any, **condition: Any) -> None:
+    """Writes the latents of every picture in the first two spaces, under the pictures' names.
 
     Args:
-        output: The folder; it gets `LATENTS`.
-        codes: The z.
-        generator: Maps them.
+        output: The folder; it gets `z.safetensors` and `w.safetensors`, as the spaces are called.
+        codes: Those of the first space.
+        generator: Takes them to the second.
         label: One-hot class of a conditional generator.
-        **truncation: As for `generator.map`; the w are as drawn.
+        **condition: As for `generator.advance`; the latents of the second space are as drawn.
 
     Raises:
         OSError: They can't be written.
     """
     z = [codes.latent(index) for index in range(len(codes.names))]
     size = batch.choose_batch_size(len(z), _BATCH)
-    w = batch.map_samples(_map, (generator, label), z, batch_size=size, options=truncation)
-    for name, latents in zip(LATENTS, (z, w), strict=True):
-        named = dict(zip(codes.names, latents, strict=True))
-        write_verified(output / name, safetensors.numpy.save(named))
+    first, *others = generator.spaces
+    latents = {first.name: z}
+    if others and others[0].form != "parts":
+        mapped = batch.map_samples(_advanced, (generator, label), z, batch_size=size, options=condition)
+        latents[others[0].name] = list(mapped)
+    for space, found in latents.items():
+        named = dict(zip(codes.names, found, strict=True))
+        write_verified(output / f"{space}.safetensors", safetensors.numpy.save(named))
 
 
 def save_scores(output: Path, names: Sequence[str]) -> None:
@@ -61,9 +65,9 @@ def save_scores(output: Path, names: Sequence[str]) -> None:
     write_verified(output / SCORES, ("\n".join(lines) + "\n").encode())
 
 
-def _map(shared: tuple[StyleGAN2Generator, Any], z: jax.Array, **truncation: Any) -> jax.Array:
+def _advanced(shared: tuple[Generator, Any], latent: jax.Array, **condition: Any) -> jax.Array:
     generator, label = shared
-    return generator.map(z, label, **truncation)
+    return generator.advance(generator.spaces[0].name, latent, **condition, **({} if label is None else {"c": label}))
 
 
 def _classify(classifier: AttributeClassifier, image: jax.Array) -> jax.Array:

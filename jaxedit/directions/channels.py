@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.stylegan2 import StyleGAN2Generator, split_styles
 from jaxedit.generators.stylegan2_blocks import synthesize_block
 from jaxedit.regions import mask_of
-from jaxedit.spaces import Direction, split_styles
+from jaxedit.spaces import Direction
 
 _PRECISION = 2  # power of a region's area that its overlap is divided by: prefers small regions
 

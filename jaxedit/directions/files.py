@@ -5,7 +5,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -14,12 +14,11 @@ from safetensors import safe_open
 from jaxedit.arrays import Arrays, Reader, damage_named, read_arrays
 from jaxedit.atomic import write_verified
 from jaxedit.directions.tables import MAX_NUMBERS, choose_direction, count_directions, split_row
-from jaxedit.generators.shapes import latent_shapes
-from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.generators.base import Generator, Space, space_named
 from jaxedit.messages import listing, natural_order, printable
-from jaxedit.spaces import Direction, Space
+from jaxedit.spaces import Direction
 
-_METADATA_KEY = "jaxedit_direction"
+_METADATA_KEY, _LONGEST = "jaxedit_direction", 40
 
 
 def save_direction(path: str | os.PathLike, direction: Direction) -> None:
@@ -49,15 +48,16 @@ def save_direction(path: str | os.PathLike, direction: Direction) -> None:
 def load_direction(
     path: str | os.PathLike,
     *,
-    generator: StyleGAN2Generator | None = None,
-    space: Space | None = None,
+    generator: Generator | None = None,
+    space: str | None = None,
     any_generator: bool = False,
     read: Reader = read_arrays,
 ) -> Direction:
     """Reads a direction file: our own, or arrays of any of the usual shapes in `.npy`, `.npz` or `.safetensors`.
 
-    Shapes: `(512,)`, `(1, 512)` (W unless `space` says Z), `(18, 512)`, `(1, 18, 512)` (W+), flat S `(9088,)`,
-    `(1, 9088)`, and per-layer S as 26 arrays in one file, in order or under their layer names. No file is unpickled.
+    Shapes, for StyleGAN2: `(512,)`, `(1, 512)` (W unless `space` says Z), `(18, 512)`, `(1, 18, 512)` (W+), flat S
+    `(9088,)`, `(1, 9088)`, and per-layer S as 26 arrays in one file, in order or under their layer names. No file is
+    unpickled.
     Of a file of several directions `FILE:ROW` is one, from 0: GANSpace's components (with `unit` the standard deviation
     along each), the eigenvectors of SeFa in rosinality's `factor.pt`, and the rows of any single array.
 
@@ -91,7 +91,7 @@ def load_direction(
 
 
 def _from_others(
-    arrays: Arrays, path: Path, row: int | None, generator: StyleGAN2Generator | None, space: Space | None
+    arrays: Arrays, path: Path, row: int | None, generator: Generator | None, space: str | None
 ) -> Direction:
     options: Any = {"generator": generator, "space": space}
     if row is not None:
@@ -107,8 +107,8 @@ def direction_from_arrays(
     arrays: Arrays,
     *,
     name: str,
-    generator: StyleGAN2Generator | None = None,
-    space: Space | None = None,
+    generator: Generator | None = None,
+    space: str | None = None,
     where: str = "",
 ) -> Direction:
     """Makes a direction of arrays of any of the shapes that `load_direction` lists.
@@ -124,28 +124,28 @@ def direction_from_arrays(
         ValueError: They do not fit, or are not finite; one line.
     """
     where = where or name
-    config = None if generator is None else generator.config
+    spaces = None if generator is None else generator.spaces
     shapes = {key: _squeezed(array.shape) for key, array in arrays.items()}
     if wrong := [array.dtype for array in arrays.values() if not _is_real(array.dtype)]:
         raise ValueError(f"{where}: holds {wrong[0]} values; a direction is made of real numbers")
     if len(arrays) == 1:
         shape = next(iter(shapes.values()))
-        fits = _fitting_spaces(shape, config)
+        fits = _fitting_spaces(shape, spaces)
         if not fits or (space or fits[0]) not in fits or math.prod(shape) > MAX_NUMBERS:
             wanted = "no space" if space is None else f"space {space!r} not"
-            raise ValueError(f"{where}: shape {shape} fits {wanted} of this generator{_what_fits(config)}")
+            raise ValueError(f"{where}: shape {shape} fits {wanted} of this generator{_what_fits(spaces)}")
         found = space or fits[0]
         vector = np.asarray(next(iter(arrays.values()))).reshape(shape)
     else:
-        if space not in (None, "s"):
-            raise ValueError(f"{where}: holds {len(arrays)} arrays, one per style layer; they fit space 's' alone")
-        found = "s"
-        vector = np.concatenate([np.asarray(arrays[key]).reshape(-1) for key in _style_order(shapes, config, where)])
+        found, order = _of_parts(shapes, spaces, where)
+        if space not in (None, found):
+            raise ValueError(f"{where}: holds {len(arrays)} arrays, one per layer; they fit space {found!r} alone")
+        vector = np.concatenate([np.asarray(arrays[key]).reshape(-1) for key in order])
     return Direction(name=name, space=found, vector=_as_float32(vector, where))
 
 
 def check_direction(
-    direction: Direction, generator: StyleGAN2Generator, *, any_generator: bool = False, where: str = ""
+    direction: Direction, generator: Generator, *, any_generator: bool = False, where: str = ""
 ) -> None:
     """Refuses a direction that does not fit a generator.
 
@@ -158,23 +158,23 @@ def check_direction(
     Raises:
         ValueError: Made for another generator, of another width, or for layers that do not exist; one line.
     """
-    config, name = generator.config, where or direction.name
+    name = where or direction.name
     if not any_generator and not made_for(direction, generator):
         made, here = direction.source[:12], generator.fingerprint[:12]
         raise ValueError(
             f"{name}: this direction was made for another generator ({made}..., this is {here}...); for a relative"
             " any_generator (--any-generator) takes it nevertheless"
         )
-    if direction.space not in _fitting_spaces(np.shape(direction.vector), config):
-        shape, space = np.shape(direction.vector), direction.space
-        raise ValueError(f"{name}: shape {shape} does not fit space {space!r} of this generator{_what_fits(config)}")
-    count = len(config.style_layers) if direction.space == "s" else 0 if direction.space == "z" else config.num_ws
+    if direction.space not in _fitting_spaces(np.shape(direction.vector), generator.spaces):
+        shape, fits = np.shape(direction.vector), _what_fits(generator.spaces)
+        raise ValueError(f"{name}: shape {shape} does not fit space {direction.space!r} of this generator{fits}")
+    count = len(space_named(generator, direction.space).layers)
     wrong = [layer for layer in direction.layers or () if not 0 <= layer < count]
     if wrong:
         raise ValueError(f"{name}: layer {wrong[0]} of space {direction.space!r} does not exist; there are {count}")
 
 
-def made_for(direction: Direction, generator: StyleGAN2Generator) -> bool:
+def made_for(direction: Direction, generator: Generator) -> bool:
     """Whether a direction was made for the weights of a generator, or nobody knows better.
 
     Args:
@@ -216,7 +216,7 @@ def _own(fields: Any, vector: np.ndarray) -> Direction:
     layers, space, unit = fields["layers"], fields["space"], float(fields["unit"])
     if layers is not None and not (isinstance(layers, list) and all(type(layer) is int for layer in layers)):
         raise ValueError("layers are not a list of integers")
-    if space not in get_args(Space) or not math.isfinite(unit):
+    if not isinstance(space, str) or not space.isidentifier() or len(space) > _LONGEST or not math.isfinite(unit):
         raise ValueError(f"space {printable(space, 40)!r}, unit {unit}")
     return Direction(
         name=printable(fields["name"], 100),
@@ -248,33 +248,39 @@ def _as_float32(array: np.ndarray, where: str) -> np.ndarray:
     return array
 
 
-def _style_order(shapes: dict[str, tuple[int, ...]], config: StyleGAN2Config | None, where: str) -> list[str]:
-    """The arrays in the order of the style layers: by layer name, or by the numbers in their names."""
-    if config is None:
+def _of_parts(
+    shapes: dict[str, tuple[int, ...]], spaces: tuple[Space, ...] | None, where: str
+) -> tuple[str, list[str]]:
+    """The space of parts that several arrays belong to, and their order there: by name, or by the numbers in it."""
+    if spaces is None:
         raise ValueError(f"{where}: holds {len(shapes)} arrays, which only a generator's layer table can tell apart")
-    names, widths = [layer.name for layer in config.style_layers], [layer.width for layer in config.style_layers]
-    ordered = names if set(shapes) == set(names) else sorted(shapes, key=natural_order)
-    found = [shapes[name] for name in ordered]
-    if found != [(width,) for width in widths]:
-        held = f"{len(found)} arrays of shapes {listing(found, 3)}" if found else "no array"
-        raise ValueError(f"{where}: holds {held}, not the styles of this generator{_what_fits(config)}")
-    return ordered
+    by_number = sorted(shapes, key=natural_order)
+    for space in spaces:
+        names = [layer.name for layer in space.layers]
+        order = names if set(shapes) == set(names) else by_number
+        if space.form == "parts" and [shapes[name] for name in order] == [(layer.width,) for layer in space.layers]:
+            return space.name, order
+    found = list(map(shapes.__getitem__, by_number))
+    held = f"{len(found)} arrays of shapes {listing(found, 3)}" if found else "no array"
+    raise ValueError(f"{where}: holds {held}, not the styles of this generator{_what_fits(spaces)}")
 
 
-def _fitting_spaces(shape: tuple[int, ...], config: StyleGAN2Config | None) -> list[Space]:
+def _fitting_spaces(shape: tuple[int, ...], spaces: tuple[Space, ...] | None) -> list[str]:
     """The spaces a vector of a shape can be in, the usual one first. Without a generator the number of axes decides."""
-    if config is None:
-        by_axes: dict[int, list[Space]] = {1: ["w", "z", "s"], 2: ["w_plus"]}
-        return by_axes.get(len(shape), [])
-    return [space for space, fitting in latent_shapes(config).items() if fitting == shape]
+    if spaces is None:
+        return {1: ["w", "z", "s"], 2: ["w_plus"]}.get(len(shape), [])
+    usual = sorted(spaces, key=lambda space: space.form != "shared")
+    return [space.name for space in usual if space.shape == shape]
 
 
-def _what_fits(config: StyleGAN2Config | None) -> str:
-    if config is None:
+def _what_fits(spaces: tuple[Space, ...] | None) -> str:
+    if spaces is None:
         return "; (w_dim,) for z or w and (num_ws, w_dim) for w_plus would"
-    widths = [layer.width for layer in config.style_layers]
-    listed = ", ".join(str(width) for width in widths[:3])
-    return (
-        f"; ({config.z_dim},) for z, ({config.w_dim},) for w, ({config.num_ws}, {config.w_dim}) for w_plus, "
-        f"({sum(widths)},) or {len(widths)} arrays of widths {listed}... for s would fit"
-    )
+    return f"; {', '.join(map(_described, spaces))} would fit"
+
+
+def _described(space: Space) -> str:
+    if space.form != "parts":
+        return f"{space.shape} for {space.name}"
+    widths = ", ".join(str(layer.width) for layer in space.layers[:3])
+    return f"{space.shape} or {len(space.layers)} arrays of widths {widths}... for {space.name}"

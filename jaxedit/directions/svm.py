@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Real, Shaped
 from sklearn.svm import LinearSVC, l1_min_c
 
-from jaxedit.spaces import Direction, Space
+from jaxedit.spaces import Direction
 
 _RELATED = 1e-5  # singular values below this part of the largest are conditions that repeat others
 _L1_RANGE = 1e3  # times the weight at which the first coefficient leaves zero
@@ -69,7 +69,7 @@ def fit_boundary(
     labels: Shaped[ArrayLike, " labels"],
     *,
     name: str,
-    space: Space,
+    space: str,
     penalty: Literal["l1", "l2"] | None = None,
     c: float = 0.01,
     sparsity: float = 0.93,

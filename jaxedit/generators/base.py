@@ -1,43 +1,113 @@
-"""What every generator offers, whatever its family."""
+"""What every generator offers, whatever its family: latent spaces, the way from one to the next, and the picture."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 
+class Layer(NamedTuple):
+    """A part of a space's latents that a direction may be limited to. A family's own records may say more.
+
+    Attributes:
+        name: As in layer ranges.
+        width: Numbers in it.
+    """
+
+    name: str
+    width: int
+
+
+class Space(NamedTuple):
+    """One of the latent spaces of a generator.
+
+    Attributes:
+        name: As in `Direction.space`.
+        shape: Of a direction's vector, and of one latent as one array.
+        layers: What directions may be limited to, a `Layer` each; empty if they always act on the whole latent.
+        form: "array": a latent is an array of `shape`, its layers lie along the first axis. "parts": it is a tuple of
+            vectors, one a layer; joined they have `shape`. "shared": it is one array for all layers of the next space,
+            in which its directions are added.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    layers: tuple[Any, ...] = ()
+    form: Literal["array", "parts", "shared"] = "array"
+
+
+@runtime_checkable
 class Generator(Protocol):
     """A pretrained generator as a frozen pytree: `params` are leaves, `config` is static.
 
-    All methods take one sample; `jax.vmap` makes the batch. What each space looks like is the family's matter: see
-    `jaxedit.generators.stylegan2`.
+    All methods take one sample; `jax.vmap` makes the batch. A family may offer more, as StyleGAN2 does.
 
     Attributes:
-        params: Nested dict of arrays.
-        config: Frozen, hashable description of the architecture.
-        fingerprint: SHA-256 (hex) of the file that the weights came from; empty when unknown. Directions carry it.
-            Compiled programs do not depend on it.
+        conditions: What `advance` takes in the first space: "c" (a one-hot class of `config.c_dim`), "truncation_psi",
+            "truncation_cutoff".
+        options: What `render` takes: "noise", "compute_dtype", "with_features".
     """
 
-    params: Any
-    config: Any
-    fingerprint: str
+    conditions: ClassVar[tuple[str, ...]]
+    options: ClassVar[tuple[str, ...]]
 
-    def map(self, z: Any, c: Any = None, *, truncation_psi: Any = 1.0, truncation_cutoff: int | None = None) -> Any:
-        """Maps a normal latent to the intermediate latent space."""
+    @property
+    def params(self) -> Any:
+        """Nested dict of arrays."""
         ...
 
-    def styles(self, w: Any) -> tuple[Any, ...]:
-        """Computes all style vectors."""
+    @property
+    def config(self) -> Any:
+        """Frozen, hashable description of the architecture."""
         ...
 
-    def synthesize(
-        self, styles: Any, *, noise: Any = "const", with_features: bool = False, compute_dtype: Any = ...
-    ) -> Any:
-        """Renders style vectors to an image `[height, width, channels]`, float32, about [-1, 1]."""
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the weights, empty when unknown: directions carry it, compiled programs do not."""
         ...
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        """The latent spaces, from what is sampled, standard normal, to what is drawn."""
+        ...
+
+    def advance(self, space: str, latent: Any, **condition: Any) -> Any:
+        """Takes a latent to the next space.
+
+        Args:
+            space: Its name.
+            latent: One latent of it.
+            condition: For the first space only: some of `conditions`.
+
+        Returns:
+            The latent in the next space.
+        """
+        ...
+
+    def render(self, latent: Any, **options: Any) -> Any:
+        """Draws a latent of the last space: an image `[height, width, channels]`, float32, about [-1, 1]."""
+        ...
+
+
+def space_named(generator: Generator, name: str) -> Space:
+    """Finds a space of a generator.
+
+    Args:
+        generator: Of any family.
+        name: Of the space.
+
+    Returns:
+        The space.
+
+    Raises:
+        ValueError: It has none of that name.
+    """
+    for space in generator.spaces:
+        if space.name == name:
+            return space
+    raise ValueError(f"no space {name!r}: this generator has {', '.join(space.name for space in generator.spaces)}")
 
 
 def sample_z(seed: int, z_dim: int = 512) -> Float[np.ndarray, " z_dim"]:

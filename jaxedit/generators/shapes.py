@@ -5,23 +5,11 @@ Shapes are known while a function is traced, so nothing is added to a compiled p
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-Space = Literal["z", "w", "w_plus", "s"]
-
 _BATCH = "functions take one sample and jax.vmap makes the batch, as in jax.vmap(generator.styles)(ws)"
-
-
-def latent_shapes(config: Any) -> dict[Space, tuple[int, ...]]:
-    """The shape of one latent, and of a direction's vector, in each space of a StyleGAN2; W first, S joined."""
-    return {
-        "w": (config.w_dim,),
-        "z": (config.z_dim,),
-        "w_plus": (config.num_ws, config.w_dim),
-        "s": (sum(layer.width for layer in config.style_layers),),
-    }
 
 
 def check_z(z: Any, config: Any) -> None:
@@ -32,10 +20,9 @@ def check_z(z: Any, config: Any) -> None:
 
 def check_w(w: Any, config: Any) -> None:
     """Raises ValueError unless `w` is one latent of W or W+."""
-    shapes = latent_shapes(config)
-    if np.shape(w) not in (shapes["w"], shapes["w_plus"]):
-        right = f"{shapes['w']} for W or {shapes['w_plus']} for W+ is right"
-        raise ValueError(f"w has shape {np.shape(w)}; {right}: {_BATCH}")
+    of_w, of_w_plus = (config.w_dim,), (config.num_ws, config.w_dim)
+    if np.shape(w) not in (of_w, of_w_plus):
+        raise ValueError(f"w has shape {np.shape(w)}; {of_w} for W or {of_w_plus} for W+ is right: {_BATCH}")
 
 
 def check_styles(styles: Any, config: Any) -> None:
@@ -44,7 +31,7 @@ def check_styles(styles: Any, config: Any) -> None:
     if hasattr(styles, "shape"):
         raise ValueError(
             f"synthesize takes styles, not one array of shape {styles.shape}; use "
-            "generator.synthesize(generator.styles(w)), and spaces.split_styles for styles in one array"
+            "generator.synthesize(generator.styles(w)), and stylegan2.split_styles for styles in one array"
         )
     if len(styles) != len(layers):
         raise ValueError(f"{len(styles)} style vectors; this generator has {len(layers)}, as generator.styles(w) gives")

@@ -10,14 +10,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, ArrayLike, Float, Key
 
+from jaxedit.generators.base import Layer, Space
 from jaxedit.generators.config import check_config
 from jaxedit.generators.shapes import check_styles, check_w, check_z
 from jaxedit.nn import Dense, StyleConv, ToRGB, leaky_relu, normalize_second_moment, upsample2d
@@ -269,6 +270,25 @@ def styles(
     return _apply_synthesis(params, w, config=config, method="styles")
 
 
+def split_styles(flat: Float[ArrayLike, " total"], *, config: StyleGAN2Config) -> Styles:
+    """Divides a flat style code into one vector per entry of `config.style_layers`.
+
+    Args:
+        flat: `[sum of the widths]`, un-gained styles (StyleSpace's order: per resolution conv(s), then toRGB).
+        config: The architecture.
+
+    Returns:
+        A tuple of vectors `[width]`, dtype kept.
+    """
+    ends = np.cumsum([layer.width for layer in config.style_layers])
+    return tuple(jnp.split(jnp.asarray(flat), ends[:-1]))
+
+
+def join_styles(styles: Styles) -> Float[Array, " total"]:
+    """Joins the vectors of all style layers to one flat style code: the inverse of `split_styles`."""
+    return jnp.concatenate(styles)
+
+
 def _apply_synthesis(params: Params, *arguments: Any, config: StyleGAN2Config, method: str) -> Any:
     return SynthesisNetwork(config).apply({"params": params["synthesis"]}, *arguments, method=method)
 
@@ -387,6 +407,8 @@ class StyleGAN2Generator(Described):
     params: Params
     config: StyleGAN2Config
     fingerprint: str = ""
+    conditions: ClassVar[tuple[str, ...]] = ("c", "truncation_psi", "truncation_cutoff")
+    options: ClassVar[tuple[str, ...]] = ("noise", "compute_dtype", "with_features")
 
     def map(self, z, c=None, *, truncation_psi=1.0, truncation_cutoff=None):
         """See `map_latent`."""
@@ -397,6 +419,33 @@ class StyleGAN2Generator(Described):
     def styles(self, w):
         """See `styles`."""
         return styles(self.params, w, config=self.config)
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        """Z, W, W+ and S."""
+        config = self.config
+        rows = tuple(Layer(str(row), config.w_dim) for row in range(config.num_ws))
+        return (
+            Space("z", (config.z_dim,)),
+            Space("w", (config.w_dim,), rows, "shared"),
+            Space("w_plus", (config.num_ws, config.w_dim), rows),
+            Space("s", (sum(layer.width for layer in config.style_layers),), config.style_layers, "parts"),
+        )
+
+    def advance(self, space: str, latent, **condition):
+        """Takes a latent one space on; Z takes `c`, `truncation_psi` and `truncation_cutoff` as `map` does."""
+        if space == "z":
+            return self.map(latent, **condition)
+        if condition or space not in ("w", "w_plus"):
+            raise ValueError(f"space {space!r} has no next one, or none that depends on {', '.join(condition)}")
+        check_w(latent, self.config)
+        if space == "w":
+            return jnp.broadcast_to(latent, (self.config.num_ws, self.config.w_dim))
+        return tuple(self.styles(latent))
+
+    def render(self, latent: Styles, **options):
+        """See `synthesize`."""
+        return self.synthesize(latent, **options)
 
     def synthesize(
         self, styles: Styles, *, noise: Noise = "const", with_features: bool = False, compute_dtype=jnp.float32
