@@ -22,6 +22,8 @@ import pytest
 from jaxedit import atomic, cli, interrupts, progress, suggestions
 from jaxedit.avatars.factors import ATTRIBUTES
 from jaxedit.cli import arguments, codes, commands, compilation_cache, options
+from jaxedit.cli.given_directions import with_spaces
+from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -205,7 +207,12 @@ def test_spellings_that_make_no_difference():
     found = parsed("generate --truncation_psi 0.5 --noise-mode None --seeds 0 --output a --output b -- -odd")
     assert (found.truncation_psi, found.noise_mode) == (0.5, "none")
     assert (found.output, found.checkpoint) == (Path("b"), Path("-odd"))
-    assert parsed("edit avatars --output=-o --space w+").space == "w_plus"
+    edit = parsed("edit avatars --output=-o --space w+")
+    assert with_spaces(edit, StyleGAN2Generator({}, StyleGAN2Config())).space == "w_plus"
+    fit = parsed("fit-direction z.npy --output a.safetensors --space W --latents-space Z")
+    assert (with_spaces(fit, None).space, with_spaces(fit, None).latents_space) == ("w", "z")
+    with pytest.raises(ValueError, match="space"):
+        with_spaces(parsed("edit avatars --output=-o --space y"), None)
 
 
 @pytest.mark.parametrize(

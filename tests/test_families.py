@@ -117,6 +117,6 @@ def test_what_the_family_lacks_is_refused(toy: Path, tmp_path: Path, capsys: Any
         assert message in capsys.readouterr().err
     fitting = ["--labels", tmp_path / "labels.txt", "--checkpoint", toy, "--latents-space", "blocks"]
     assert run("fit-direction", tmp_path / "latents.npy", *fitting, "--output", tmp_path / "d.safetensors") != 0
-    assert "no space 'w': this generator has noise, blocks" in capsys.readouterr().err
+    assert "there is no space 'w'; choose from noise, blocks" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert json.loads((toy / "config.json").read_text())["family"] == "toy"

@@ -64,6 +64,21 @@ def test_every_factor_is_of_one_group_of_rows():
                 np.testing.assert_allclose(named(avatar.factors)[name], wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_features_are_those_of_the_classifiers_size(classifier):
+    """Protects: generators of more pixels than the classifier knows."""
+    rendering = render(latents.factors_from_z(jax.random.normal(jax.random.key(4), (latents.Z_DIM,))), size=16)
+    errors = functools.partial(pairs.pair_errors, classifier=classifier)
+    small = errors(0.5 * rendering.image, rendering.image, rendering.parsing)
+    half, whole, parsing = (
+        np.asarray(picture).repeat(2, axis=0).repeat(2, axis=1)
+        for picture in (0.5 * rendering.image, rendering.image, rendering.parsing)
+    )
+    large = errors(jnp.asarray(half), jnp.asarray(whole), jnp.asarray(parsing))
+    assert small.features > 0.01
+    np.testing.assert_allclose(large.features, small.features, rtol=1e-4)
+    np.testing.assert_allclose(large.pixels, small.pixels, rtol=1e-4)
+
+
 @pytest.mark.slow
 def test_the_command_trains_beside_renders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classifier, capsys: Any):
     """Protects: the command of the model card, and that with other weights it is another training."""

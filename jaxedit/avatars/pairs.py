@@ -55,10 +55,11 @@ def pair_errors(image: Image, wanted: Image, parsing: Classes, *, classifier: At
     return PairErrors(jnp.mean(jnp.abs(error) * weight), across + down, features)
 
 
-def _of_size(image: Image, size: int) -> Image:
-    """The means of square blocks, which leave `size` px."""
-    block = image.shape[0] // size
-    return jnp.mean(image.reshape(size, block, size, block, 3), axis=(1, 3))
+def _of_size(image: Image, size: int) -> Float[Array, "_ _ 3"]:
+    """The means of square blocks, which leave `size` px; a smaller image as it is."""
+    block = max(image.shape[0] // size, 1)
+    side = image.shape[0] // block
+    return jnp.mean(image.reshape(side, block, side, block, 3), axis=(1, 3))
 
 
 def weighted(errors: PairErrors, weights: PairErrors) -> Float[Array, ""]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxedit import checkpoints
 from jaxedit.cli.codes import MAX_PICTURES, chosen_codes, chosen_seeds, latents_digest
 from jaxedit.cli.drawing import Picture, Sheet, draw
-from jaxedit.cli.given_directions import given_direction
+from jaxedit.cli.given_directions import given_direction, with_spaces
 from jaxedit.cli.options import Edit
 from jaxedit.digests import digest
 from jaxedit.generators.base import Generator, space_named
@@ -24,6 +24,7 @@ def run(command: Edit) -> None:
     seeds = chosen_seeds(command)
     _check_strengths(command)
     generator = checkpoints.load(command.checkpoint)
+    command = with_spaces(command, generator)
     directions = _directions(command, generator)
     codes = chosen_codes(command, seeds, generator, directions)
     if len(codes.names) * len(command.strengths) > MAX_PICTURES:

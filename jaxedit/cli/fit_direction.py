@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxedit import batch, checkpoints
 from jaxedit.cli.array_files import read_arrays
+from jaxedit.cli.given_directions import with_spaces
 from jaxedit.cli.labels import read_labels
 from jaxedit.cli.latents import LABELS, StoredLatents, rows, stored_latents
 from jaxedit.cli.options import FitDirection
@@ -32,6 +33,7 @@ def run(command: FitDirection) -> None:
     """
     _check(command)
     generator = None if command.checkpoint is None else checkpoints.load(command.checkpoint)
+    command = with_spaces(command, generator)
     _check_way(command, generator)
     stored = stored_latents(command.latents, besides=command.labels)
     shapes = _shapes(stored, command.latents_space or command.space, generator)
@@ -78,7 +80,7 @@ def _check(command: FitDirection) -> None:
 
 
 def _check_way(command: FitDirection, generator: Generator | None) -> None:
-    """Refuses spaces that the generator does not have, and those that it does not lead to."""
+    """Refuses spaces that the generator does not lead to."""
     held, wanted = command.latents_space or command.space, command.space
     if generator is None:
         if held != wanted:
@@ -89,9 +91,8 @@ def _check_way(command: FitDirection, generator: Generator | None) -> None:
                 " it are taken to s by --latents-space w"
             )
         return
-    order = [space_named(generator, name).name for name in (held, wanted)]
     names = [space.name for space in generator.spaces]
-    first, last = map(names.index, order)
+    first, last = names.index(held), names.index(wanted)
     if first > last:
         raise ValueError(f"there is no way from {held} to {wanted}; it goes from {' to '.join(names)}")
     if first < last and generator.spaces[last - 1].form == "shared":

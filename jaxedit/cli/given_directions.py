@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from jaxedit import checkpoints
 from jaxedit.cli.array_files import read_arrays
-from jaxedit.cli.options import Edit, Intervene
+from jaxedit.cli.options import Edit, FitDirection, Intervene
 from jaxedit.directions import files
 from jaxedit.generators.base import Generator
 from jaxedit.messages import warn
 from jaxedit.spaces import Direction
 from jaxedit.suggestions import choose
+
+Command = TypeVar("Command", Edit, Intervene, FitDirection)
+
+
+def with_spaces(command: Command, generator: Generator | None) -> Command:
+    """The command with its spaces as the generator calls them, however they were written.
+
+    Args:
+        command: `space` and `latents_space` are names, such as "W+".
+        generator: Has the spaces; None for a StyleGAN2.
+
+    Raises:
+        ValueError: There is no such space; one line.
+    """
+    names = ("z", "w", "w_plus", "s") if generator is None else [space.name for space in generator.spaces]
+    given = {field: getattr(command, field, None) for field in ("space", "latents_space")}
+    chosen = {field: choose(name, names, kind="space") for field, name in given.items() if name is not None}
+    return dataclasses.replace(command, **chosen)
 
 
 def given_direction(path: Path, command: Edit | Intervene, generator: Generator) -> Direction:

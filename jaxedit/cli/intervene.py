@@ -17,7 +17,7 @@ import numpy as np
 from jaxedit import batch, checkpoints, images, metrics, progress, regions, sheets, stage_programs
 from jaxedit.claims import claiming
 from jaxedit.cli.codes import Codes, chosen_codes, chosen_seeds, latents_digest
-from jaxedit.cli.given_directions import given_direction
+from jaxedit.cli.given_directions import given_direction, with_spaces
 from jaxedit.cli.masks import mask_files, masks_digest, read_mask
 from jaxedit.cli.options import Intervene
 from jaxedit.cli.records import (
@@ -82,6 +82,7 @@ def run(command: Intervene) -> None:
     seeds = chosen_seeds(command)
     config = _config(command)
     generator = checkpoints.load(command.checkpoint)
+    command = with_spaces(command, generator)
     edits, region = _edits(command, generator), _region(command)
     check_latent_options(command, generator, from_seeds=command.latents is None)
     codes = chosen_codes(command, seeds, generator, [edit.direction for edit in edits])
