@@ -251,7 +251,9 @@ def read_description(path: str | Path) -> Description:
 
 def _architecture(content: Any) -> tuple[str, Any]:
     """The family and the config that a description names."""
-    family = content.get("family") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise ValueError("the description has to be an object")
+    family = content.get("family")
     if "network" in content:  # as they were written at first
         family = _FIRST_NAMES.get(f"{family} {content['network']}")
     if not isinstance(family, str) or family not in FAMILIES:

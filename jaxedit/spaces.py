@@ -22,7 +22,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Real
 
-from jaxedit.generators.base import Generator, Space
+from jaxedit.generators.base import Generator, Space, added_at, space_index, space_named
 from jaxedit.nn.pytrees import frozen_pytree
 
 
@@ -140,29 +140,20 @@ def edited(generator: Generator, latent: Any, edits: Edits = (), *, start: str |
         ValueError: A space that the generator does not have, an edit before `start`, or a condition after the first.
     """
     spaces = generator.spaces
-    index_of = {space.name: index for index, space in enumerate(spaces)}
-    first = 0 if start is None else _index(start, index_of)
+    first = 0 if start is None else space_index(generator, start)
     if first and condition:
         raise ValueError(f"{', '.join(condition)}: only a latent in {spaces[0].name} depends on it")
-    added: list[list] = [[] for _ in spaces]
-    for edit in edits:
-        index = _index(edit[0].space, index_of)
-        added[index + (spaces[index].form == "shared")].append((spaces[index], edit))
-    if early := [space.name for step in added[:first] for space, _ in step]:
+    places = [added_at(generator, direction.space) for direction, _ in edits]
+    if early := [direction.space for place, (direction, _) in zip(places, edits, strict=True) if place < first]:
         raise ValueError(f"a latent in {start} cannot be edited in {early[0]}, which comes before")
     latent = latent if isinstance(latent, tuple) else jnp.asarray(latent)
     for index in range(first, len(spaces)):
-        for space, edit in added[index]:
-            latent = add_directions(latent, [edit], space=space)
+        for place, edit in zip(places, edits, strict=True):
+            if place == index:
+                latent = add_directions(latent, [edit], space=space_named(generator, edit[0].space))
         if index + 1 < len(spaces):
             latent = generator.advance(spaces[index].name, latent, **({} if index else condition))
     return latent
-
-
-def _index(name: str, index_of: dict[str, int]) -> int:
-    if name not in index_of:
-        raise ValueError(f"no space {name!r}: this generator has {', '.join(index_of)}")
-    return index_of[name]
 
 
 def resolve_layers(layers: str | Iterable[int | str], *, space: Space) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxedit import avatars
 from jaxedit.directions.svm import Boundary, fit_boundary
 from jaxedit.generators.stylegan2 import StyleGAN2Generator, join_styles
+from jaxedit.training.gan_terms import mixed_w
 
 SPACES: tuple[str, ...] = ("z", "w", "w_plus", "s")
 BATCH = 50
@@ -78,8 +79,8 @@ def _labelled(world: World, key: jax.Array) -> tuple[dict[str, jax.Array], jax.A
     first, second, place = jax.random.split(key, 3)
     z = jax.random.normal(first, (generator.config.z_dim,))
     w, other = generator.map(z), generator.map(jax.random.normal(second, z.shape))
-    rows = jnp.arange(generator.config.num_ws) < jax.random.randint(place, (), 1, generator.config.num_ws)
-    mixed = jnp.where(rows[:, None], w[None], other[None])
+    num_ws = generator.config.num_ws
+    mixed = mixed_w(w, other, jax.random.randint(place, (), 1, num_ws), num_ws=num_ws)
     styles = generator.styles(w)
     images = jnp.stack([generator.synthesize(s, noise="const") for s in (styles, generator.styles(mixed))])
     labels = jax.vmap(world.classifier.classify)(images) > 0

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxedit.avatars import models
 from jaxedit.avatars.factors import Factors
 from jaxedit.avatars.latents import Z_DIM, factors_from_z
-from jaxedit.avatars.mixing import GROUPS, mixed_avatar
+from jaxedit.avatars.mixing import CROSSOVERS, mixed_avatar
 from jaxedit.avatars.pairs import PairErrors, pair_errors, weighted
 from jaxedit.avatars.renderer import render
 from jaxedit.generators import stylegan2
@@ -25,6 +25,7 @@ from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.networks.attributes import AttributeClassifier
 from jaxedit.nn import leaky_relu
 from jaxedit.training import supervised
+from jaxedit.training.gan_terms import mixed_w
 from jaxedit.training.supervised import FitConfig
 
 Params = dict[str, Any]
@@ -121,10 +122,9 @@ def draw_pictures(key: Key[Array, ""], *, config: StyleGAN2Config, batch_size: i
     """Draws pairs of latents, half of which are mixed, and renders the avatars that they stand for."""
     z_key, chance_key, row_key = jax.random.split(key, 3)
     z = jax.random.normal(z_key, (batch_size, 2, config.z_dim))
-    starts = jnp.array([row for row in GROUPS if row])
     crossover = jnp.where(
         jax.random.bernoulli(chance_key, _MIXED_SHARE, (batch_size,)),
-        jax.random.choice(row_key, starts, (batch_size,)),
+        jax.random.choice(row_key, jnp.array(CROSSOVERS), (batch_size,)),
         config.num_ws,
     )
     avatars = jax.vmap(functools.partial(mixed_avatar, num_ws=config.num_ws))(z, crossover)
@@ -144,7 +144,7 @@ def image_loss(
 
     def errors(z: Array, crossover: Array, wanted: Array, parsing: Array) -> PairErrors:
         first, second = (stylegan2.map_latent(params["params"], one, config=config) for one in z)
-        w_plus = jnp.where((jnp.arange(config.num_ws) < crossover)[:, None], first, second)
+        w_plus = mixed_w(first, second, crossover, num_ws=config.num_ws)
         styles = stylegan2.styles(params["params"], w_plus, config=config)
         image = stylegan2.synthesize(params["params"], styles, config=config, noise="none")
         return pair_errors(image, wanted, parsing, classifier=classifier)

@@ -31,6 +31,8 @@ GROUPS = {
     + ("brightness", "accent", "background", "clothing"),
 }
 """The factors that a group of rows of w_plus decides together, by its first row."""
+CROSSOVERS = tuple(GROUPS)[1:]
+"""The rows between two groups, where two latents can be mixed and be an avatar."""
 
 
 class Mixed(NamedTuple):
@@ -64,5 +66,4 @@ def mixed_avatar(z: Float[Array, "2 128"], crossover: Int[Array, ""], *, num_ws:
     """
     first, second = factors_from_z(z[0]), factors_from_z(z[1])
     factors = jax.tree.map(lambda row, one, other: jnp.where(row < crossover, one, other), _first_rows(), first, second)
-    starts = jnp.array([row for row in GROUPS if row] + [num_ws])
-    return Mixed(factors, jnp.any(crossover == starts))
+    return Mixed(factors, jnp.any(crossover == jnp.array([*CROSSOVERS, num_ws])))

@@ -13,7 +13,7 @@ import numpy as np
 from jaxedit.cli.latents import StoredLatents, latent_files, rows, stored_latents
 from jaxedit.cli.options import Edit, Intervene
 from jaxedit.digests import digest, file_digest
-from jaxedit.generators.base import Generator, Space, sample_z
+from jaxedit.generators.base import Generator, Space, added_at, sample_z, space_index
 from jaxedit.messages import printable
 from jaxedit.spaces import Direction
 
@@ -23,14 +23,12 @@ _MAX_NAME = 150  # bytes; a picture's name says more, and file systems take 255
 
 
 class Codes(NamedTuple):
-    """The latents of a run: names, numbers that fresh noise depends on, `latent(position)` in host memory; their space,
-    None for the first.
-    """
+    """The latents of a run: names, numbers that fresh noise depends on, `latent(position)` on the host, their space."""
 
     names: Sequence[str]
     numbers: Sequence[int]
     latent: Callable[[int], np.ndarray]
-    space: str | None = None
+    space: str
 
 
 def parse_seeds(*texts: str) -> list[int]:
@@ -67,10 +65,8 @@ def chosen_codes(
     if command.latents is None:
         return seed_codes(seeds, generator)
     codes = file_codes(command.latents, generator)
-    names = [space.name for space in generator.spaces]
     for direction in directions:
-        index = names.index(direction.space)
-        if index + (generator.spaces[index].form == "shared") < names.index(str(codes.space)):
+        if added_at(generator, direction.space) < space_index(generator, codes.space):
             raise ValueError(
                 f"a direction in {direction.space} cannot edit --latents in {codes.space}: it acts before; use --seeds"
             )
@@ -79,9 +75,9 @@ def chosen_codes(
 
 def seed_codes(seeds: Sequence[int], generator: Generator) -> Codes:
     """The latents of the first space that NVIDIA's scripts draw for seeds."""
-    shape = generator.spaces[0].shape
-    names = [f"seed{seed:04d}" for seed in seeds]
-    return Codes(names, seeds, lambda position: sample_z(seeds[position], math.prod(shape)).reshape(shape))
+    space = generator.spaces[0]
+    names, size = [f"seed{seed:04d}" for seed in seeds], math.prod(space.shape)
+    return Codes(names, seeds, lambda position: sample_z(seeds[position], size).reshape(space.shape), space.name)
 
 
 def file_codes(path: Path, generator: Generator) -> Codes:

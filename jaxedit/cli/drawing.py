@@ -57,11 +57,12 @@ def draw(
 ) -> None:
     """Draws pictures to files: everything that can be checked is checked before anything is compiled."""
     check_latent_options(command, generator, from_seeds=from_seeds)
-    label = class_vector(command, generator, from_seeds)
+    of_class = class_condition(command, generator, from_seeds)
     if command.grid and len(pictures) > MAX_GRID:
         raise ValueError(f"--grid: {len(pictures)} pictures are too many for a sheet (at most {MAX_GRID})")
     names = [picture.name for picture in pictures]
-    options = {"start": codes.space, **condition_of(command), **render_options(command)}
+    given = {"condition": condition_of(command), "rendering": render_options(command)}
+    options = {"start": codes.space} | {name: tuple(values.items()) for name, values in given.items()}
     settings, output = settings | drawing_settings(command, generator), command.output
     with claiming(output):
         present = existing(command, names)
@@ -69,7 +70,7 @@ def draw(
         # However many are left: a batch of another size may differ in the last bit.
         size = batch.choose_batch_size(len(pictures), command.batch_size)
         record = check_record(command, settings, names, present)
-        shared = (generator, edits, label)
+        shared = (generator, edits, of_class)
         drawn = batch.map_samples(_render, shared, _samples(codes, todo), batch_size=size, options=options)
         lost = []
         shown = progress.bar(drawn, total=len(todo), unit="picture", first="compiling")
@@ -96,19 +97,18 @@ def _render(
     shared: Any,
     sample: Any,
     *,
-    start: str | None,
-    noise: Any = None,
-    compute_dtype: str | None = None,
-    **condition: Any,
+    start: str,
+    condition: tuple[tuple[str, Any], ...],
+    rendering: tuple[tuple[str, Any], ...],
 ) -> batch.Drawn:
-    generator, edits, label = shared
+    generator, edits, of_class = shared
     moves = [(direction, weight * sample["strength"]) for direction, weight in edits]
-    of_class = {} if label is None else {"c": label}
-    latent = edited(generator, sample["latent"], moves, start=start, **condition, **of_class)
-    if noise == "random":
-        noise = jax.random.fold_in(jax.random.key(0), sample["number"])
-    dtype = None if compute_dtype is None else jnp.dtype(compute_dtype)
-    options = {name: value for name, value in (("noise", noise), ("compute_dtype", dtype)) if value is not None}
+    latent = edited(generator, sample["latent"], moves, start=start, **dict(condition), **of_class)
+    options = dict(rendering)
+    if options.get("noise") == "random":
+        options["noise"] = jax.random.fold_in(jax.random.key(0), sample["number"])
+    if "compute_dtype" in options:
+        options["compute_dtype"] = jnp.dtype(options["compute_dtype"])
     return batch.drawn(generator.render(latent, **options))
 
 
@@ -121,12 +121,13 @@ def _samples(codes: Codes, pictures: Iterable[Picture]) -> Iterator[dict[str, An
         }
 
 
-def class_vector(command: Drawing, generator: Generator, from_seeds: bool) -> np.ndarray | None:
+def class_condition(command: Drawing, generator: Generator, from_seeds: bool) -> dict[str, np.ndarray]:
+    """What a generator's `advance` is told of the class: nothing if it has none, or latents are given."""
     classes = generator.config.c_dim if "c" in generator.conditions else 0
     if not from_seeds:
-        return None
+        return {}
     if not classes and command.label is not None:
         raise ValueError("--class: this network has no classes")
     if classes and (command.label is None or not 0 <= command.label < classes):
         raise ValueError(f"this network has classes: choose one with --class 0 to --class {classes - 1}")
-    return np.eye(classes, dtype=np.float32)[command.label] if classes else None
+    return {"c": np.eye(classes, dtype=np.float32)[command.label]} if classes else {}

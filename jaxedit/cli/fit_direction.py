@@ -15,7 +15,7 @@ from jaxedit.cli.labels import read_labels
 from jaxedit.cli.latents import LABELS, StoredLatents, rows, stored_latents
 from jaxedit.cli.options import FitDirection
 from jaxedit.directions import files, svm
-from jaxedit.generators.base import Generator, space_named
+from jaxedit.generators.base import Generator, space_index, space_named
 from jaxedit.spaces import Direction, joined
 
 _BATCH = 256
@@ -91,12 +91,13 @@ def _check_way(command: FitDirection, generator: Generator | None) -> None:
                 " it are taken to s by --latents-space w"
             )
         return
-    names = [space.name for space in generator.spaces]
-    first, last = names.index(held), names.index(wanted)
+    first, last = space_index(generator, held), space_index(generator, wanted)
     if first > last:
-        raise ValueError(f"there is no way from {held} to {wanted}; it goes from {' to '.join(names)}")
-    if first < last and generator.spaces[last - 1].form == "shared":
-        raise ValueError(f"from {held} to {wanted} all layers would get the same latent; fit in {names[last - 1]}")
+        way = " to ".join(space.name for space in generator.spaces)
+        raise ValueError(f"there is no way from {held} to {wanted}; it goes from {way}")
+    before = generator.spaces[last - 1]
+    if first < last and before.form == "shared":
+        raise ValueError(f"from {held} to {wanted} all layers would get the same latent; fit in {before.name}")
 
 
 def _shapes(stored: Sequence[StoredLatents], space: str, generator: Generator | None) -> list[tuple[int, ...]]:
@@ -153,7 +154,6 @@ def _in_space(latents: np.ndarray, command: FitDirection, generator: Generator |
 
 
 def _mapped(generator: Generator, latent: jax.Array, *, held: str, wanted: str) -> jax.Array:
-    while held != wanted:
-        names = [space.name for space in generator.spaces]
-        latent, held = generator.advance(held, latent), names[names.index(held) + 1]
+    for space in generator.spaces[space_index(generator, held) : space_index(generator, wanted)]:
+        latent = generator.advance(space.name, latent)
     return joined(latent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxedit import checkpoints
 from jaxedit.cli import samples
 from jaxedit.cli.codes import parse_seeds, seed_codes
-from jaxedit.cli.drawing import Picture, Sheet, class_vector, draw
+from jaxedit.cli.drawing import Picture, Sheet, class_condition, draw
 from jaxedit.cli.options import Generate
 from jaxedit.cli.records import condition_of
 
@@ -23,7 +23,7 @@ def run(command: Generate) -> None:
     sheet = Sheet(rows=[""], columns=codes.names)
     draw(command, generator, codes, pictures, sheet=sheet, settings={}, from_seeds=True)
     if command.save_latents:
-        label = class_vector(command, generator, True)
-        samples.save_latents(command.output, codes, generator, label, **condition_of(command))
+        of_class = class_condition(command, generator, True)
+        samples.save_latents(command.output, codes, generator, of_class, **condition_of(command))
     if command.scores:
         samples.save_scores(command.output, codes.names)

@@ -287,7 +287,7 @@ def _posed(
     region: Region,
     latents: np.ndarray,
     given: np.ndarray,
-    start: str | None,
+    start: str,
 ) -> Problem:
     """The problems of a batch of latents in the space `start`; `given` are its masks, if there are any."""
     directions = [_anonymous(direction) for direction in (edit.direction, edit.normal)]

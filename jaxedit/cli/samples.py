@@ -20,14 +20,14 @@ SCORES = "scores.csv"
 _BATCH = 64
 
 
-def save_latents(output: Path, codes: Codes, generator: Generator, label: Any, **condition: Any) -> None:
+def save_latents(output: Path, codes: Codes, generator: Generator, of_class: Any, **condition: Any) -> None:
     """Writes the latents of every picture in the first two spaces, under the pictures' names.
 
     Args:
         output: The folder; it gets `z.safetensors` and `w.safetensors`, as the spaces are called.
         codes: Those of the first space.
         generator: Takes them to the second.
-        label: One-hot class of a conditional generator.
+        of_class: `{"c": one-hot class}` of a conditional generator, or nothing.
         **condition: As for `generator.advance`; the latents of the second space are as drawn.
 
     Raises:
@@ -38,7 +38,7 @@ def save_latents(output: Path, codes: Codes, generator: Generator, label: Any, *
     first, *others = generator.spaces
     latents = {first.name: z}
     if others and others[0].form != "parts":
-        mapped = batch.map_samples(_advanced, (generator, label), z, batch_size=size, options=condition)
+        mapped = batch.map_samples(_advanced, (generator, of_class), z, batch_size=size, options=condition)
         latents[others[0].name] = list(mapped)
     for space, found in latents.items():
         named = dict(zip(codes.names, found, strict=True))
@@ -66,8 +66,8 @@ def save_scores(output: Path, names: Sequence[str]) -> None:
 
 
 def _advanced(shared: tuple[Generator, Any], latent: jax.Array, **condition: Any) -> jax.Array:
-    generator, label = shared
-    return generator.advance(generator.spaces[0].name, latent, **condition, **({} if label is None else {"c": label}))
+    generator, of_class = shared
+    return generator.advance(generator.spaces[0].name, latent, **condition, **of_class)
 
 
 def _classify(classifier: AttributeClassifier, image: jax.Array) -> jax.Array:

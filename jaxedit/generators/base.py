@@ -91,6 +91,25 @@ class Generator(Protocol):
         ...
 
 
+def space_index(generator: Generator, name: str) -> int:
+    """Finds a space of a generator.
+
+    Args:
+        generator: Of any family.
+        name: Of the space.
+
+    Returns:
+        Its place in `generator.spaces`, an int.
+
+    Raises:
+        ValueError: It has none of that name.
+    """
+    names = [space.name for space in generator.spaces]
+    if name not in names:
+        raise ValueError(f"no space {name!r}: this generator has {', '.join(names)}")
+    return names.index(name)
+
+
 def space_named(generator: Generator, name: str) -> Space:
     """Finds a space of a generator.
 
@@ -104,10 +123,24 @@ def space_named(generator: Generator, name: str) -> Space:
     Raises:
         ValueError: It has none of that name.
     """
-    for space in generator.spaces:
-        if space.name == name:
-            return space
-    raise ValueError(f"no space {name!r}: this generator has {', '.join(space.name for space in generator.spaces)}")
+    return generator.spaces[space_index(generator, name)]
+
+
+def added_at(generator: Generator, name: str) -> int:
+    """Finds the space in which the directions of a space are added: the next one, if its layers share a latent.
+
+    Args:
+        generator: Of any family.
+        name: Of the space.
+
+    Returns:
+        Its place in `generator.spaces`, an int.
+
+    Raises:
+        ValueError: It has none of that name.
+    """
+    index = space_index(generator, name)
+    return index + (generator.spaces[index].form == "shared")
 
 
 def sample_z(seed: int, z_dim: int = 512) -> Float[np.ndarray, " z_dim"]:

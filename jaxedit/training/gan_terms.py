@@ -49,8 +49,24 @@ def fake_code(key: Key[Array, ""], params: Params, *, config: GanConfig) -> Code
     first, second = (stylegan2.map_latent(params, row, config=config.generator) for row in z)
     mixed = jax.random.uniform(chance_key) < config.style_mixing
     crossover = jnp.where(mixed, jax.random.randint(row_key, (), 1, num_ws), num_ws)
-    taken = jnp.arange(num_ws) >= crossover
-    return Code(z, first, jnp.where(taken[:, None], second[None], first[None]), crossover)
+    return Code(z, first, mixed_w(first, second, crossover, num_ws=num_ws), crossover)
+
+
+def mixed_w(
+    first: Float[Array, " w_dim"], second: Float[Array, " w_dim"], crossover: Int[Array, ""], *, num_ws: int
+) -> Float[Array, "num_ws w_dim"]:
+    """Mixes two styles.
+
+    Args:
+        first: `[w_dim]` float32, in the rows before `crossover`.
+        second: Likewise, in the others.
+        crossover: int32 scalar, 0 .. num_ws.
+        num_ws: Rows of w_plus.
+
+    Returns:
+        w_plus, `[num_ws, w_dim]`.
+    """
+    return jnp.where((jnp.arange(num_ws) < crossover)[:, None], first[None], second[None])
 
 
 def fake_image(
