@@ -308,6 +308,14 @@ def test_overwriting_never_mixes_settings(checkpoint, tmp_path, monkeypatch, cap
     assert all(path.read_bytes() != old[path.name] for path in output.glob("*.png"))
     assert len(list(output.glob("*.png"))) == 20
 
+    record = json.loads((output / "generate.json").read_text())
+    del record["noise_mode"]  # as if it had come later
+    (output / "generate.json").write_text(json.dumps(record))
+    assert run(*command, "skip", "--seeds", "0-19") == 0
+    assert "made with another noise_mode" in failure(
+        capsys, *command, "skip", "--seeds", "0-19", "--noise-mode", "none"
+    )
+
     (output / "generate.json").write_text("[" * 100000)
     assert "not the record" in failure(capsys, *command, "skip", "--seeds", "0-19")
     assert "would stay" in failure(capsys, *command, "overwrite", "--seeds", "0")

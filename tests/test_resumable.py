@@ -1,5 +1,6 @@
 """The loop of all trainings: no seam where it was stopped, only finite numbers are saved, one process at a time."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from jaxedit import interrupts
 from jaxedit.log import Log, read_rows
 from jaxedit.training import resumable, snapshots
 from jaxedit.training.folder import holding
+from jaxedit.training.supervised import FitConfig
 
 STEPS = 11
 
@@ -197,7 +199,22 @@ def test_a_folder_is_of_one_training_and_one_process(tmp_path: Path):
     assert list(contents(tmp_path / "out")) == ["run.json"], "what a killed process left is gone"
 
 
-@pytest.mark.parametrize("record", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_an_option_that_came_later_had_its_default(tmp_path: Path):
+    """Protects: folders of earlier versions, which know less options, from being taken for those of other trainings."""
+    config = FitConfig(steps=3)
+    with holding(tmp_path, {"config": config, "seed": 0}):
+        pass
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["config"]["warmup"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with holding(tmp_path, {"config": config, "seed": 0}):
+        pass
+    with pytest.raises(ValueError, match="config.warmup is 0.05 there, not 0.5"):
+        with holding(tmp_path, {"config": dataclasses.replace(config, warmup=0.5), "seed": 0}):
+            pass
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"\xff", b"[1]", b"[" * 100_000])
 def test_a_damaged_record_is_one_line(record: bytes, tmp_path: Path):
     """Protects: an error that names the file."""
     (tmp_path / "run.json").write_bytes(record)

@@ -93,7 +93,7 @@ def run(command: Intervene) -> None:
     with claiming(command.output):
         present = existing(command, names)
         todo = [name for name in names if command.existing != "skip" or name not in present]
-        record = check_record(command, settings, names, present)
+        record = check_record(command, settings, names, present, config=config)
         waiting, side = codes.names if todo else (), generator.config.resolution
         masks = mask_files(region.masks, waiting, side=side) if region.masks else {}
         drawn = _drawn(command, generator, edits, region, config, codes, set(todo), masks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import jaxedit
 from jaxedit.atomic import replacing
 from jaxedit.cli.options import Drawing, Generate
 from jaxedit.generators.base import Generator
+from jaxedit.settings import with_defaults
 
 
 def check_latent_options(command: Drawing, generator: Generator, *, from_seeds: bool) -> None:
@@ -81,15 +83,19 @@ def existing(command: Drawing, names: Sequence[str]) -> set[str]:
     return present
 
 
-def check_record(command: Drawing, settings: dict[str, Any], names: Sequence[str], present: set[str]) -> str:
+def check_record(
+    command: Drawing, settings: dict[str, Any], names: Sequence[str], present: set[str], *, config: Any = None
+) -> str:
     """Name of the file that keeps a run's settings: pictures of different settings never share a directory.
 
-    An earlier run into the directory must have had the same settings, unless all its pictures are overwritten.
+    An earlier run into the directory must have had the same settings, unless all its pictures are overwritten. Those
+    that its record lacks had the defaults of `command` or of `config`, a dataclass.
     """
+    defaults = (command, config)
     name = f"{type(command).__name__.lower()}.json"
     path = command.output / name
     if command.existing == "overwrite":
-        different = _different(path, settings) if name in present else ["settings"]
+        different = _different(path, settings, defaults) if name in present else ["settings"]
         pattern = re.compile(r"seed\d{4,}\.png" if isinstance(command, Generate) else r".+_.*[+-]\d[\d.e+-]*\.png")
         others = sorted(found for found in present - set(names) if pattern.fullmatch(found))
         if different and others:
@@ -101,7 +107,7 @@ def check_record(command: Drawing, settings: dict[str, Any], names: Sequence[str
         return name
     if name not in present:
         return name
-    different = _different(path, settings)
+    different = _different(path, settings, defaults)
     if different == ["record"]:
         raise ValueError(f"{path}: not the record of an earlier run")
     if different:
@@ -112,10 +118,10 @@ def check_record(command: Drawing, settings: dict[str, Any], names: Sequence[str
     return name
 
 
-def _different(path: Path, settings: dict[str, Any]) -> list[str]:
+def _different(path: Path, settings: dict[str, Any], defaults: Sequence[Any]) -> list[str]:
     """The settings in which a record differs; ["record"] if it is none."""
     try:
-        earlier = json.loads(path.read_text())
+        earlier = functools.reduce(with_defaults, defaults, json.loads(path.read_text()))
         return [key for key, value in settings.items() if earlier[key] != value]
     except (ValueError, TypeError, KeyError, RecursionError):
         return ["record"]

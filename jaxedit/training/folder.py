@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from jaxedit.atomic import replacing
 from jaxedit.claims import claiming
 from jaxedit.messages import printable
+from jaxedit.settings import with_defaults
 
 _RECORD = "run.json"
 
@@ -21,17 +23,17 @@ def holding(output: Path, identity: dict[str, Any]) -> Iterator[None]:
 
     Args:
         output: Made if needed.
-        identity: JSON values that have to be the same for a training to go on.
+        identity: JSON values and dataclasses of them that have to be the same for a training to go on.
 
     Raises:
         BlockingIOError: Another process holds it.
         ValueError: It is of another training; nothing in it is touched.
         OSError: It can't be made, or not be written to.
     """
-    path, wanted = output / _RECORD, json.loads(json.dumps(identity))
+    path, wanted = output / _RECORD, json.loads(json.dumps(identity, default=dataclasses.asdict))
     with claiming(output):
         if path.exists():
-            if differing := _differences(_read(path), wanted):
+            if differing := _differences(_read(path, identity), wanted):
                 raise ValueError(f"{output}: holds another training ({differing[0]}); choose another directory")
         else:
             with replacing(path) as partial:
@@ -39,10 +41,11 @@ def holding(output: Path, identity: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, identity: dict[str, Any]) -> Any:
     try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        found = json.loads(path.read_bytes())
+        return {name: with_defaults(value, identity.get(name)) for name, value in dict(found).items()}
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged ({printable(error)}); choose another directory") from None
 
 

@@ -208,7 +208,7 @@ def _identity(
 ) -> dict[str, Any]:
     """What has to be the same for a training to go on."""
     return {
-        "config": dataclasses.asdict(config),
+        "config": config,
         "log_steps": schedule.log_steps,
         "seed": seed,
         "data": data,

@@ -141,7 +141,7 @@ def fit(
         OSError: `directory` cannot be written.
     """
     identity = {
-        "config": dataclasses.asdict(config),
+        "config": config,
         "key": jax.random.key_data(key).tolist(),
         "log_every": log_every,
     }
