@@ -13,6 +13,7 @@ from typing import Any
 
 import flax.linen
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -485,6 +486,18 @@ def test_compilations_are_counted():
     before = len(COMPILATIONS)
     jax.jit(lambda x: x + 12345)(jnp.zeros(3))
     assert len(COMPILATIONS) > before
+
+
+@every_row
+def test_lowers_for_gpus_and_tpus(name: str):
+    """Protects: every function on hardware that the tests don't have; and what is small but decides much is not rounded
+    there: mapping, affine layers, demodulation and the factors of avatars."""
+    shared, samples = inputs(name)
+    exported = jax.export.export(jitted(name), platforms=("cuda", "tpu"))(shared, pick(samples, 0))
+    if re.match("stylegan2.(map_latent|styles)|nn.(Dense|modulated)|style_intervention.init|avatars", name):
+        products = re.findall(r"stablehlo\.dot_general.*", exported.mlir_module())
+        assert all("precision = [HIGHEST, HIGHEST]" in product for product in products)
+        assert products or not name.startswith(("stylegan2", "nn"))
 
 
 def is_float(leaf: Any) -> bool:

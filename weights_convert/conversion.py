@@ -1,13 +1,13 @@
 """Converting one network of a checkpoint: reading it, then writing it."""
 
 import dataclasses
-import functools
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from weights_convert import contents, files, known, standins
 from weights_convert.contents import Found
@@ -51,7 +51,7 @@ class Prepared:
         """
         from jaxedit import checkpoints
 
-        params = _nest(self.arrays)
+        params = unflatten_dict(self.arrays, sep="/")
         try:
             checkpoints.save(self.destination, params=params, config=self.config, metadata=self.metadata)
         except OSError as error:
@@ -154,7 +154,7 @@ def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
     else:
         config = DiscriminatorConfig(**network.config)
         rows = list(discriminator_rows(config))
-    target = _flatten(abstract_params(config))
+    target = flatten_dict(abstract_params(config), sep="/")
     shapes = {leaf: tuple(value.shape) for leaf, value in target.items()}
     noise, average = _missing(network, rows)
     absent = {row.leaf for row in noise + average}
@@ -176,17 +176,3 @@ def _missing(network: Network, rows: list[Row]) -> tuple[list[Row], list[Row]]:
     groups = ([row for row in rows if row.layout == "noise"], [row for row in rows if row.leaf == "mapping/w_avg"])
     noise, average = ([] if any(row.rosinality in network.tensors for row in group) else group for group in groups)
     return noise, average
-
-
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not hasattr(tree, "items"):
-        return {prefix[:-1]: tree}
-    return {leaf: value for key, child in tree.items() for leaf, value in _flatten(child, f"{prefix}{key}/").items()}
-
-
-def _nest(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for leaf, array in arrays.items():
-        *groups, name = leaf.split("/")
-        functools.reduce(lambda node, group: node.setdefault(group, {}), groups, tree)[name] = array
-    return tree

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxedit.avatars.factors import Factors
@@ -42,7 +43,8 @@ def palette(factors: Factors) -> Palette:
     )
     place = factors.skin_tone * 4.0
     weights = jnp.maximum(1.0 - jnp.abs(jnp.arange(5.0) - place), 0.0)
-    skin = weights @ stops + factors.skin_warmth * jnp.array([0.02, 0.0, -0.035])
+    tone = jnp.matmul(weights, stops, precision=lax.Precision.HIGHEST)
+    skin = tone + factors.skin_warmth * jnp.array([0.02, 0.0, -0.035])
     lightness = jnp.clip(2.0 * factors.hair_lightness, 0.0, 2.0)
     black, brown, blond = (
         jnp.array([0.09, 0.07, 0.08]),

@@ -111,7 +111,7 @@ def parsing_iou(parser: FaceParser, *, images: int) -> dict[str, float]:
             (labels.reshape(-1, 1) == classes[None]).astype(jnp.float32)
             for labels in (parser.parse(rendering.image), rendering.parsing)
         )
-        return found.T @ true
+        return jnp.matmul(found.T, true, precision=jax.lax.Precision.HIGHEST)
 
     counts = _sum_over_renders(confusion, images)
     both = np.diagonal(counts)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
 IDENTITY = (
@@ -220,7 +221,7 @@ def factors_from_normal(normal: Float[Array, " latents"]) -> Factors:
     Returns:
         The factors.
     """
-    mixed = _MIX @ normal
+    mixed = jnp.matmul(_MIX, normal, precision=lax.Precision.HIGHEST)
     value = dict(zip(LATENTS, mixed, strict=True))
 
     def squashed(name: str) -> Array:

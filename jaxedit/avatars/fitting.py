@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from jaxedit.avatars import models
@@ -76,7 +77,7 @@ def wanted_w(factors: Factors, *, w_dim: int) -> Float[Array, " w_dim"]:
     standard = (_flat(factors) - mean) / deviation
     count, half = len(mean), w_dim // 2
     frame = np.linalg.qr(np.random.RandomState(1).randn(half, half))[0][:count].astype(np.float32)
-    rotated = standard @ (frame * np.float32((half / count) ** 0.5))
+    rotated = jnp.matmul(standard, frame * np.float32((half / count) ** 0.5), precision=lax.Precision.HIGHEST)
     return leaky_relu(jnp.concatenate([rotated, -rotated]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxedit.avatars.factors import IDENTITY, Factors
@@ -157,7 +158,7 @@ def _placed(geometry: Geometry, points: Float[Array, "points 2"]) -> Float[Array
     """From the upright face to the picture."""
     cosine, sine = jnp.cos(geometry.roll), jnp.sin(geometry.roll)
     rotation = jnp.stack([jnp.stack([cosine, sine]), jnp.stack([-sine, cosine])])
-    return ZOOM * (points @ rotation + jnp.array([[0.0, CENTRE]]))
+    return ZOOM * (jnp.matmul(points, rotation, precision=lax.Precision.HIGHEST) + jnp.array([[0.0, CENTRE]]))
 
 
 def _jaw(g: Geometry) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxedit.avatars.factors import LATENTS, Factors, factors_from_normal
@@ -34,7 +35,7 @@ def normal_from_z(z: Float[Array, " 128"]) -> Float[Array, " latents"]:
     Returns:
         `[len(LATENTS)]` float32, standard normal.
     """
-    turned = _FRAME @ normalize_second_moment(z)
+    turned = jnp.matmul(_FRAME, normalize_second_moment(z), precision=lax.Precision.HIGHEST)
     first, second = turned.reshape(2, -1)
     angle = _TWIST * jnp.tanh(0.5 * (jnp.square(first) + jnp.square(second)) - 1.0)
     cosine, sine = jnp.cos(angle), jnp.sin(angle)

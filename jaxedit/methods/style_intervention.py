@@ -444,7 +444,8 @@ def _adam(config: InterventionConfig) -> optax.GradientTransformation:
 
 
 def _dot(first: Codes, second: Codes) -> Array:
-    return sum((jnp.vdot(a, b) for a, b in zip(first, second, strict=True)), start=jnp.zeros(()))
+    products = (jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST) for a, b in zip(first, second, strict=True))
+    return sum(products, start=jnp.zeros(()))
 
 
 def _length(square: Array) -> Array:

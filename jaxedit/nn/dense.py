@@ -40,8 +40,9 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch in_features"]) -> Float[Array, "*batch features"]:
-        """Maps `[..., in_features]` to `[..., features]`, float32."""
+        """Maps `[..., in_features]` to `[..., features]`, float32, which no device rounds on the way."""
         kernel = self.param("kernel", nn.initializers.normal(1.0 / self.lr_multiplier), (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.constant(self.bias_init), (self.features,))
-        scaled = (x @ kernel) * (self.lr_multiplier * x.shape[-1] ** -0.5)
+        product = jnp.matmul(x, kernel, precision=lax.Precision.HIGHEST)
+        scaled = product * (self.lr_multiplier * x.shape[-1] ** -0.5)
         return scaled + jnp.expand_dims(bias * self.lr_multiplier, range(x.ndim - 1))

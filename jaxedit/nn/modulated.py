@@ -42,8 +42,8 @@ def modulated_conv2d(
         `modulated_conv2d` of stylegan2-ada-pytorch, whose epsilon is added to the same un-scaled weights; TensorFlow's
         and rosinality's differ by 5e-9 relative at ordinary styles.
     """
-    energy = jnp.einsum("hwio,hwio->io", kernel, kernel)
-    demodulation = lax.rsqrt(jnp.square(style) @ energy + 1e-8)
+    energy = jnp.sum(jnp.square(kernel), axis=(0, 1))
+    demodulation = lax.rsqrt(jnp.matmul(jnp.square(style), energy, precision=lax.Precision.HIGHEST) + 1e-8)
     scaled = x * style.astype(x.dtype)[None, None]
     kernel = kernel.astype(x.dtype)
     y = upsample_conv2d(scaled, kernel) if up else conv2d(scaled, kernel, padding=((1, 1), (1, 1)))

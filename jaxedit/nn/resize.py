@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -21,14 +21,16 @@ def resize_align_corners(
         `[height, width, features]` in the dtype of `x`. Equal to `torch.nn.functional.interpolate(mode="bilinear",
         align_corners=True)`.
     """
-    if x.shape[0] != height:
-        x = jnp.einsum("oh,hwc->owc", jnp.asarray(_matrix(x.shape[0], height), x.dtype), x)
-    if x.shape[1] != width:
-        x = jnp.einsum("ow,hwc->hoc", jnp.asarray(_matrix(x.shape[1], width), x.dtype), x)
-    return x
+    sizes = (height, width)
+    scales, shifts = (jnp.array(numbers) for numbers in zip(*map(_placing, x.shape[:2], sizes), strict=True))
+    return jax.image.scale_and_translate(
+        x, (*sizes, x.shape[2]), (0, 1), scales, shifts, method="linear", antialias=False
+    )
 
 
-def _matrix(size: int, out: int) -> np.ndarray:
-    """`[out, size]`: each row weighs the two pixels around the place that it is read from."""
-    places = np.arange(out) * ((size - 1) / max(out - 1, 1))
-    return np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(size)[None]))
+def _placing(size: int, new: int) -> tuple[float, float]:
+    """Scale and shift that keep the middles of the first and the last pixel where they are."""
+    if size == 1:
+        return float(new), 0.0
+    scale = (new - 1) / (size - 1) if new > 1 else 1.0
+    return scale, 0.5 - 0.5 * scale

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int, Key
 
 from jaxedit.generators import stylegan2, stylegan2_discriminator
@@ -160,6 +161,7 @@ def update_ema(average: Params, params: Params, decay: Float[Array, ""]) -> Para
     Returns:
         The next average.
     """
+    moved = optax.incremental_update(params, average, 1.0 - decay)
     return jax.tree_util.tree_map_with_path(
-        lambda path, old, new: new if path[-1].key in BUFFERS else new + decay * (old - new), average, params
+        lambda path, new, own: own if path[-1].key in BUFFERS else new, moved, params
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import optax
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -19,7 +21,7 @@ def attribute_loss(
     Returns:
         The mean over both axes.
     """
-    return jnp.mean(jax.nn.softplus(jnp.where(present, -logits, logits)))
+    return jnp.mean(optax.losses.sigmoid_binary_cross_entropy(logits, present))
 
 
 def parsing_loss(
@@ -35,8 +37,8 @@ def parsing_loss(
         The mean over all pixels.
     """
     # A gather's gradient is a scatter, which is slow on the CPU.
-    chosen = classes[..., None] == jnp.arange(logits.shape[-1], dtype=classes.dtype)[None, None, None]
-    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - jnp.sum(jnp.where(chosen, logits, 0.0), axis=-1))
+    chosen = jax.nn.one_hot(classes, logits.shape[-1], dtype=logits.dtype)
+    return jnp.mean(optax.losses.softmax_cross_entropy(logits, chosen))
 
 
 def keypoint_loss(found: Float[Array, "batch points 2"], expected: Float[Array, "batch points 2"]) -> Float[Array, ""]:
@@ -65,7 +67,7 @@ def contrastive_loss(
     Returns:
         The mean cross entropy.
     """
-    cosines = first @ second.T / temperature
+    cosines = jnp.matmul(first, second.T, precision=lax.Precision.HIGHEST) / temperature
     matching = jnp.diagonal(cosines)
     rows, columns = jax.nn.logsumexp(cosines, axis=1), jax.nn.logsumexp(cosines, axis=0)
     return jnp.mean(0.5 * (rows + columns) - matching)
