@@ -22,7 +22,7 @@ from sklearn.svm import LinearSVC
 from benchmarks import measure
 from benchmarks.pictures import save_sheet
 from jaxedit import avatars, checkpoints, images, metrics, stylegan2
-from jaxedit.avatars import evaluate, models
+from jaxedit.avatars import models
 from jaxedit.avatars.latents import factors_from_z
 from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
@@ -229,7 +229,7 @@ def main(options: Options) -> None:
     report["agreement"] = agreement(generator, classifier, judge, options.samples)
     report["separability"] = separability(generator, classifier, options.svm_samples)
     if not options.generator_only:
-        report["networks"] = evaluate.evaluate(evaluate.Evaluate())
+        report["networks"] = evaluation.evaluate(images=2000)
     draw_sheets(generator, classifier, features["classifier"], options)
     (options.output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (options.output / "report.md").write_text(as_markdown(report), encoding="utf-8")

@@ -103,6 +103,18 @@ def map_samples(
     return _map_batches(compute, shared, iter(samples), batch_size, split)
 
 
+def collected(samples: Iterable[Any]) -> Any:
+    """Stacks what `map_samples` gives, where all of it is needed and fits into memory.
+
+    Args:
+        samples: Pytrees of host arrays, at least one, all of the same structure, shapes and dtypes.
+
+    Returns:
+        One such pytree, its arrays with the samples as first axis.
+    """
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *samples)
+
+
 def _map_batches(
     compute: Callable, shared: Any, samples: Iterator[Any], batch_size: int, split: NamedSharding
 ) -> Iterator[Any]:
@@ -110,7 +122,7 @@ def _map_batches(
     waiting: deque[tuple[Any, int]] = deque()
     while chunk := list(itertools.islice(samples, batch_size)):
         padded = chunk + chunk[-1:] * (batch_size - len(chunk))
-        batch = jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *padded), split)
+        batch = jax.device_put(collected(padded), split)
         waiting.append((compute(shared, batch), len(chunk)))
         if len(waiting) == 2:
             yield from _fetch(*waiting.popleft())

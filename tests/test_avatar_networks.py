@@ -15,14 +15,16 @@ from oracles import f64
 from untrained import untrained
 
 from jaxedit import checkpoints, families
-from jaxedit.avatars import evaluate, tasks, train
 from jaxedit.avatars.renderer import Rendering
+from jaxedit.avatars.training import evaluation, tasks
 from jaxedit.checkpoints import CheckpointError
+from jaxedit.cli import avatars as program
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.networks.attributes import AttributeClassifier, AttributesConfig
 from jaxedit.networks.bisenet import BiSeNetConfig, FaceParser
 from jaxedit.networks.embedding import EmbeddingConfig, IdentityEmbedding
 from jaxedit.networks.keypoints import KeypointDetector, KeypointsConfig
+from jaxedit.nn.pytrees import frozen_pytree
 from jaxedit.training import supervised
 
 NAMES = ("classifier", "judge", "parser", "keypoints", "embedding")
@@ -45,7 +47,7 @@ def sample(key: jax.Array) -> jax.Array:
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaces the renderer, which takes long to compile, wherever it is used."""
-    for module in (tasks, evaluate):
+    for module in (tasks, evaluation):
         monkeypatch.setattr(module, "sample_factors", sample)
         monkeypatch.setattr(module, "with_identity", lambda factors, other: factors.at[2].set(other[2]))
         monkeypatch.setattr(module, "attributes", lambda factors: jnp.tile(factors > 0, 4))
@@ -96,14 +98,14 @@ def test_the_command_trains_resumes_and_writes_the_network(
     """Protects: the command of the model card; errors are one line."""
     monkeypatch.setattr(tasks, "AttributesConfig", lambda: SMALL)
     command = ["classifier", "--output", str(tmp_path / "run"), "--images", "24", "--batch-size", "8", "--seed", "3"]
-    assert train.main(command) == 0
+    assert program.main(command) == 0
     found = checkpoints.load_network(tmp_path / "run" / "classifier.safetensors")
     assert isinstance(found, AttributeClassifier) and found.config == SMALL
     assert [json.loads(row)["step"] for row in (tmp_path / "run" / "log.jsonl").read_text().splitlines()] == [3]
     monkeypatch.setattr(tasks, "AttributesConfig", lambda: AttributesConfig(64, (4, 8), 1, 2, 12))
     capsys.readouterr()
-    assert train.main(command) == 1
-    assert train.main([*command[:3], "--images", "7", "--batch-size", "8"]) == 1
+    assert program.main(command) == 1
+    assert program.main([*command[:3], "--images", "7", "--batch-size", "8"]) == 1
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2 and "another training" in errors[0] and "one whole batch" in errors[1]
 
@@ -114,11 +116,11 @@ def test_a_trained_generator_is_packed(tmp_path: Path, capsys: Any):
     params = untrained(config)
     checkpoints.save(tmp_path / "trained", params=params, config=config, metadata={})
     path = tmp_path / "generator.safetensors"
-    assert train.main(["pack", "--checkpoint", str(tmp_path / "trained"), "--output", str(path)]) == 0
+    assert program.main(["pack", "--checkpoint", str(tmp_path / "trained"), "--output", str(path)]) == 0
     found = checkpoints.load_network(path)
     assert found.config == config
     jax.tree.map(lambda a, b: np.testing.assert_allclose(f64(a), f64(b), rtol=1e-3, atol=1e-6), found.params, params)
-    assert train.main(["pack", "--checkpoint", str(tmp_path / "none"), "--output", str(path)]) == 1
+    assert program.main(["pack", "--checkpoint", str(tmp_path / "none"), "--output", str(path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -192,12 +194,15 @@ def test_a_file_that_does_not_fit_is_refused(network: AttributeClassifier, tmp_p
 
 # Measures, with networks that cheat.
 
+stub = frozen_pytree(leaves=("params",), notes=())
+
 
 def held_out(images: int) -> list[Any]:
-    keys = [jax.random.fold_in(jax.random.key(evaluate._HELD_OUT), index) for index in range(images)]
+    keys = [jax.random.fold_in(jax.random.key(evaluation._HELD_OUT), index) for index in range(images)]
     return [sample(key) for key in keys]
 
 
+@stub
 class Bright(AttributeClassifier):
     """Says of every attribute whether the middle of the picture is bright."""
 
@@ -205,11 +210,13 @@ class Bright(AttributeClassifier):
         return jnp.full(12, image.max())
 
 
+@stub
 class Dark(AttributeClassifier):
     def classify(self, image):
         return jnp.full(12, -1.0)
 
 
+@stub
 class Blank(FaceParser):
     """Finds hair in the brighter half of the places, background elsewhere."""
 
@@ -217,11 +224,13 @@ class Blank(FaceParser):
         return jnp.where(image[:, :, 0] > 0, 17, 0).astype(jnp.int32)
 
 
+@stub
 class Centre(KeypointDetector):
     def locate(self, image):
         return jnp.zeros((68, 2))
 
 
+@stub
 class Brightness(IdentityEmbedding):
     """Knows an identity by the brightness of its disc."""
 
@@ -233,10 +242,10 @@ class Brightness(IdentityEmbedding):
 def test_accuracy_and_agreement_count_held_out_renders():
     """Protects: shares of the right renders, for a number that is no multiple of the batch."""
     factors = f64(held_out(70))
-    found = evaluate.attribute_accuracy(Dark({}, AttributesConfig()), images=70)
+    found = evaluation.attribute_accuracy(Dark({}, AttributesConfig()), images=70)
     expected = np.tile(1 - (factors > 0).mean(0), 4)
     np.testing.assert_allclose(list(found.values()), [expected.mean(), *expected], rtol=1e-6)
-    same = evaluate.agreement(Dark({}, AttributesConfig()), Bright({}, AttributesConfig()), images=70)
+    same = evaluation.agreement(Dark({}, AttributesConfig()), Bright({}, AttributesConfig()), images=70)
     bright = np.mean([float(disc(jnp.asarray(row, jnp.float32), 64).image.max()) > 0 for row in factors])
     assert same["mean"] == pytest.approx(1 - bright) and 0 < bright < 1
 
@@ -246,7 +255,7 @@ def test_iou_is_taken_over_all_pixels_together():
     drawn = [disc(row, 64) for row in held_out(60)]
     true = np.stack([np.asarray(one.parsing) for one in drawn])
     found = np.stack([np.where(np.asarray(one.image)[:, :, 0] > 0, 17, 0) for one in drawn])
-    iou = evaluate.parsing_iou(Blank({}, BiSeNetConfig()), images=60)
+    iou = evaluation.parsing_iou(Blank({}, BiSeNetConfig()), images=60)
     for name, label in (("background", 0), ("hair", 17), ("r_brow", 3)):
         both, either = ((found == label) & (true == label)).sum(), ((found == label) | (true == label)).sum()
         assert iou[name] == pytest.approx(both / either)
@@ -257,21 +266,24 @@ def test_iou_is_taken_over_all_pixels_together():
 def test_keypoint_error_is_in_percent_of_the_width():
     """Protects: the unit: the width is 2 in the keypoints' coordinates."""
     expected = 100 * np.linalg.norm(f64(held_out(60))[:, :2], axis=1).mean() / 2
-    assert evaluate.keypoint_error(Centre({}, KeypointsConfig()), images=60) == pytest.approx(expected, rel=1e-5)
+    assert evaluation.keypoint_error(Centre({}, KeypointsConfig()), images=60) == pytest.approx(expected, rel=1e-5)
 
 
 def test_rank_1_finds_identities_and_nothing_else():
     """Protects: gallery and probes share the identity only."""
-    assert evaluate.rank_1(Brightness({}, EmbeddingConfig()), identities=10, probes=2) == 1.0
-    blind = type("Blind", (Brightness,), {"embed": lambda self, image: jnp.ones(2)})
-    assert evaluate.rank_1(blind({}, EmbeddingConfig()), identities=10, probes=2) == 0.1
+    assert evaluation.rank_1(Brightness({}, EmbeddingConfig()), identities=10, probes=2) == 1.0
+    blind = stub(type("Blind", (Brightness,), {"embed": lambda self, image: jnp.ones(2)}))
+    assert evaluation.rank_1(blind({}, EmbeddingConfig()), identities=10, probes=2) == 0.1
 
 
-def test_a_directory_of_networks_is_evaluated(network: AttributeClassifier, tmp_path: Path):
+def test_a_directory_of_networks_is_evaluated(network: AttributeClassifier, tmp_path: Path, capsys: Any):
     """Protects: the command's report."""
     for name in ("classifier", "judge"):
         checkpoints.save_file(tmp_path / f"{name}.safetensors", params=network.params, config=SMALL)
-    options = evaluate.Evaluate(weights=tmp_path, names=("classifier", "judge"), images=8)
-    report = json.loads(json.dumps(evaluate.evaluate(options)))
+    command = ["evaluate", "--weights", str(tmp_path), "--names", "classifier", "judge", "--images"]
+    assert program.main([*command, "8"]) == 0
+    report = json.loads(capsys.readouterr().out)
     assert set(report) == {"classifier", "judge", "agreement"} and report["agreement"]["mean"] == 1.0
     assert report["classifier"] == report["judge"] and len(report["judge"]["accuracy"]) == 13
+    assert program.main([*command, "0"]) == 1
+    assert capsys.readouterr().err == "error: 0 renders to measure on; 1 or more would be right\n"

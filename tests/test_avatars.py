@@ -10,9 +10,10 @@ import pytest
 from untrained import QUICKLY
 
 from jaxedit import avatars
-from jaxedit.avatars import ATTRIBUTES, IDENTITY, INFLUENCES, LATENTS, PARSING_CLASSES, Factors, fitting, latents
+from jaxedit.avatars import ATTRIBUTES, IDENTITY, INFLUENCES, LATENTS, PARSING_CLASSES, Factors, latents
 from jaxedit.avatars import factors as factors_module
 from jaxedit.avatars.geometry import measure
+from jaxedit.avatars.training import fitting
 from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 

@@ -13,9 +13,11 @@ from test_avatars import TINY
 from untrained import QUICKLY, untrained
 
 from jaxedit import checkpoints
-from jaxedit.avatars import latents, mixing, models, pairs, train
+from jaxedit.avatars import latents, models
 from jaxedit.avatars.factors import IDENTITY, Factors
 from jaxedit.avatars.renderer import render
+from jaxedit.avatars.training import mixing, pairs
+from jaxedit.cli import avatars as program
 from jaxedit.networks import attributes
 from jaxedit.networks.attributes import AttributeClassifier, AttributesConfig
 
@@ -85,10 +87,10 @@ def test_the_command_trains_beside_renders(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(models, "load_classifier", lambda: classifier)
     checkpoints.save(tmp_path / "fit", params=untrained(TINY), config=TINY, metadata={})
     command = ["paired", "--init", str(tmp_path / "fit"), "--output", str(tmp_path / "run"), "--batch-size", "8"]
-    assert train.main([*command, "--images", "16"]) == 0
+    assert program.main([*command, "--images", "16"]) == 0
     rows = [json.loads(row) for row in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 2 and rows[-1]["pair_loss"] > 0 and rows[-1]["generator_loss"] > 0
     assert checkpoints.load(tmp_path / "run" / "generator").config == TINY
     capsys.readouterr()
-    assert train.main([*command, "--images", "16", "--features", "2"]) == 1
+    assert program.main([*command, "--images", "16", "--features", "2"]) == 1
     assert "another training" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.tree_util import Partial
 from oracles import f64
 
 from jaxedit.networks import attributes
@@ -198,3 +199,22 @@ def test_only_kernels_decay(tmp_path: Path):
         state, _ = still(jax.random.key(step), state)
     assert float(state.params["params"]["kernel"].max()) < 0.99
     np.testing.assert_array_equal(state.params["params"]["scale"], np.ones(2))
+
+
+def test_what_a_loss_binds_is_no_constant_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Protects: memory and the time of compiling: networks that examples or losses need are arguments."""
+    compile_, texts = jax.stages.Lowered.compile, []
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self: (texts.append(self.as_text()), compile_(self))[1])
+
+    def far(wanted: jax.Array, params: Any, batch: Any) -> Any:
+        return jnp.mean(jnp.square(params["params"]["a"] - wanted - batch.mean())), ({}, {})
+
+    supervised.fit(
+        jax.random.key(0),
+        {"params": {"a": jnp.zeros(20_000)}, "batch_stats": {}},
+        draw=Partial(lambda table, key: table, normal(1, 20_000)),
+        loss=Partial(far, normal(2, 20_000)),
+        config=supervised.FitConfig(steps=1),
+        directory=tmp_path,
+    )
+    assert len(texts) == 1 and "20000xf32" in texts[0] and len(texts[0]) < 50_000

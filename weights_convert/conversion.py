@@ -154,7 +154,7 @@ def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
     else:
         config = DiscriminatorConfig(**network.config)
         rows = list(discriminator_rows(config))
-    target = flatten_dict(abstract_params(config), sep="/")
+    target: Any = flatten_dict(abstract_params(config), sep="/")
     shapes = {leaf: tuple(value.shape) for leaf, value in target.items()}
     noise, average = _missing(network, rows)
     absent = {row.leaf for row in noise + average}

@@ -1,6 +1,11 @@
 """`jaxedit demo`: edits samples of the built-in generator by Style Intervention, and draws an annotated sheet."""
 
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +22,8 @@ from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator, split_styles
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import Problem
+from jaxedit.networks.attributes import AttributeClassifier
+from jaxedit.networks.bisenet import FaceParser
 from jaxedit.spaces import edited
 from jaxedit.staged import Codes, StagedStyleGAN2
 
@@ -48,15 +55,24 @@ def run(command: Demo) -> None:
 
 def _edited() -> tuple[np.ndarray, np.ndarray]:
     """`[seeds, 1 + attributes, size, size, 3]` uint8, the originals first; and the signs of the edits."""
-    generator, classifier = checkpoints.load("avatars"), load_classifier()
+    generator = checkpoints.load("avatars")
     latents = jnp.stack([sample_z(seed, generator.config.z_dim) for seed in SEEDS])
-    styles = jax.jit(jax.vmap(lambda z: edited(generator, z, truncation_psi=_TRUNCATION)))(latents)
-    originals = jax.jit(jax.vmap(generator.synthesize))(styles)
-    logits = jax.jit(jax.vmap(classifier.classify))(originals)
-    signs = jnp.where(logits > 0, -1.0, 1.0)
+    originals, signs = _looked_at(generator, load_classifier(), latents)
     intervened = _intervened(generator, latents, originals, signs)
     pictures = np.asarray(images.to_uint8(jnp.concatenate([originals[:, None], intervened], axis=1)))
     return pictures, np.asarray(signs)
+
+
+def _of_each(function: Callable[..., Any], *, shared: int) -> Callable[..., Any]:
+    """A function as a program for all samples; of its first arguments they share so many."""
+    return jax.jit(lambda *given: jax.vmap(functools.partial(function, *given[:shared]))(*given[shared:]))
+
+
+@functools.partial(_of_each, shared=2)
+def _looked_at(generator: StyleGAN2Generator, classifier: AttributeClassifier, z: jax.Array) -> Any:
+    """The image of a z, and the sign of the edit of each attribute."""
+    image = generator.synthesize(edited(generator, z, truncation_psi=_TRUNCATION))
+    return image, jnp.where(classifier.classify(image) > 0, -1.0, 1.0)
 
 
 def _write(output: Path, pictures: np.ndarray, marks: np.ndarray) -> None:
@@ -79,28 +95,41 @@ def _write(output: Path, pictures: np.ndarray, marks: np.ndarray) -> None:
 
 def _intervened(generator: StyleGAN2Generator, latents: jax.Array, originals: jax.Array, signs: jax.Array) -> jax.Array:
     """`[seeds, attributes, size, size, 3]`: every attribute changed by Style Intervention."""
-    synthesis, parser = StagedStyleGAN2(generator), load_parser()
+    synthesis = StagedStyleGAN2(generator)
     vectors = [jnp.stack([d.unit * jnp.asarray(d.vector) for d in load_directions(space=s)]) for s in ("z", "s")]
+    problems = _posed(synthesis, load_parser(), *vectors, latents, originals, signs)
+    problems = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), problems)
+    state = style_intervention.run_batch(synthesis, problems, smallest=len(problems.image))
+    drawn = _drawn(synthesis, problems, state.coefficients)
+    return drawn.reshape(len(latents), len(ATTRIBUTES), *drawn.shape[1:])
+
+
+@functools.partial(_of_each, shared=4)
+def _posed(
+    synthesis: StagedStyleGAN2,
+    parser: FaceParser,
+    directions: jax.Array,
+    normals: jax.Array,
+    z: jax.Array,
+    image: jax.Array,
+    signs: jax.Array,
+) -> Problem:
+    """The problems of all attributes of an image."""
+    generator, parsing = synthesis.generator, parser.parse(image)
     classes = [regions.classes_of(name) for name in ATTRIBUTES]
+    masks = jnp.stack([regions.dilate(regions.mask_of(parsing, names)) for names in classes])
 
-    def masks(image: jax.Array) -> jax.Array:
-        parsing = parser.parse(image)
-        return jnp.stack([regions.dilate(regions.mask_of(parsing, names)) for names in classes])
-
-    def pose(z: jax.Array, mask: jax.Array, sign: jax.Array, direction: jax.Array, normal: jax.Array) -> Problem:
+    def pose(mask: jax.Array, sign: jax.Array, direction: jax.Array, normal: jax.Array) -> Problem:
         styles, moved = (
             edited(generator, latent, truncation_psi=_TRUNCATION) for latent in (z, z + _STRENGTH * sign * direction)
         )
         normals = split_styles(sign * normal, config=generator.config)
         return style_intervention.pose(synthesis, styles, moved, normals, mask)
 
-    posed = jax.vmap(jax.vmap(pose, (None, 0, 0, 0, 0)), (0, 0, 0, None, None))
-    problems = jax.jit(posed)(latents, jax.jit(jax.vmap(masks))(originals), signs, *vectors)
-    problems = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), problems)
-    state = style_intervention.run_batch(synthesis, problems, smallest=len(problems.image))
+    return jax.vmap(pose)(masks, signs, directions, normals)
 
-    def draw(problem: Problem, coefficients: Codes) -> jax.Array:
-        return generator.synthesize(synthesis.styles(style_intervention.edited_codes(problem, coefficients)))
 
-    drawn = jax.jit(jax.vmap(draw))(problems, state.coefficients)
-    return drawn.reshape(len(latents), len(ATTRIBUTES), *drawn.shape[1:])
+@functools.partial(_of_each, shared=1)
+def _drawn(synthesis: StagedStyleGAN2, problem: Problem, coefficients: Codes) -> jax.Array:
+    codes = style_intervention.edited_codes(problem, coefficients)
+    return synthesis.generator.synthesize(synthesis.styles(codes))

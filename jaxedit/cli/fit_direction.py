@@ -150,7 +150,7 @@ def _in_space(latents: np.ndarray, command: FitDirection, generator: Generator |
     if held == command.space:
         return latents
     size, options = batch.choose_batch_size(len(latents), _BATCH), {"held": held, "wanted": command.space}
-    return np.stack(list(batch.map_samples(_mapped, generator, latents, batch_size=size, options=options)))
+    return batch.collected(batch.map_samples(_mapped, generator, latents, batch_size=size, options=options))
 
 
 def _mapped(generator: Generator, latent: jax.Array, *, held: str, wanted: str) -> jax.Array:

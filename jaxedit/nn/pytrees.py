@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+from jax.tree_util import Partial
 
 Class = TypeVar("Class", bound=type)
 
@@ -21,6 +22,18 @@ class _Notes(tuple):
 
     def __hash__(self) -> int:
         return 0
+
+
+def traced(function: Callable[..., Any]) -> Partial:
+    """A function as a pytree, so that a program can take it as an argument.
+
+    Args:
+        function: Any; of a `jax.tree_util.Partial` the bound arrays are leaves, and no constants of the program.
+
+    Returns:
+        The same function.
+    """
+    return function if isinstance(function, Partial) else Partial(function)
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 from jaxedit import checkpoints, progress
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.log import Log, read_rows
+from jaxedit.nn.pytrees import traced
 from jaxedit.training import gan, pictures, resumable
 from jaxedit.training.folder import holding
 from jaxedit.training.gan import GanState, Params
@@ -81,7 +82,7 @@ def train(
         seed: Of everything random.
         data: What `images_at` shows and what `pair_loss` compares with, in words; it has to stay as it is, too.
         generator_params: Start from this generator instead of a random one.
-        pair_loss: As in `gan.step`.
+        pair_loss: As in `gan.step`; what a `jax.tree_util.Partial` binds is passed to the program, not compiled in.
         evaluate: Numbers about the generator's moving average for the log, computed whenever pictures are drawn. A
             function of the parameters alone.
 
@@ -151,15 +152,16 @@ def _prepare(
 ) -> tuple[GanState, resumable.Advance[GanState]]:
     """The state on all devices, and the step as one program."""
     split, shared = shardings
-    own_step = functools.partial(gan.step, config=config, pair_loss=pair_loss, sharding=split)
+    own_step = functools.partial(gan.step, config=config, sharding=split)
     jitted = jax.jit(own_step, donate_argnums=0, out_shardings=shared)
+    paired = {} if pair_loss is None else {"pair_loss": jax.device_put(traced(pair_loss), shared)}
     state = jax.device_put(state, shared)
-    program = jitted.lower(state, jax.device_put(images_at(step), split)).compile()
+    program = jitted.lower(state, jax.device_put(images_at(step), split), **paired).compile()
 
-    measures = functools.partial(_measures, config=config, paired=pair_loss is not None)
+    measures = functools.partial(_measures, config=config, paired=bool(paired))
 
     def advance(step: int, state: GanState) -> tuple[GanState, dict[str, Array]]:
-        state, info = program(state, jax.device_put(images_at(step), split))
+        state, info = program(state, jax.device_put(images_at(step), split), **paired)
         return state, {name: value for name, value in info._asdict().items() if measures(name, step)}
 
     return state, advance

@@ -18,6 +18,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+from jaxedit.nn.pytrees import traced
 from jaxedit.training import resumable
 from jaxedit.training.folder import holding
 
@@ -123,8 +124,8 @@ def fit(
     Args:
         key: The batch of step i is drawn with `jax.random.fold_in(key, i)`.
         params: `{"params": ..., "batch_stats": ...}` of an untrained network.
-        draw: As in `step`.
-        loss: As in `step`.
+        draw: As in `step`; what a `jax.tree_util.Partial` binds is passed to the program, not compiled into it.
+        loss: Likewise.
         config: Of the training.
         directory: Gets `run.json` (key, config and `log_every`, which have to stay the same), `log.jsonl` (one row of
             numbers each `log_every` steps) and `snapshots/`; made if needed, and held by one process at a time.
@@ -145,13 +146,14 @@ def fit(
         "key": jax.random.key_data(key).tolist(),
         "log_every": log_every,
     }
-    jitted = jax.jit(functools.partial(step, draw=draw, loss=loss, config=config), donate_argnums=1)
+    jitted = jax.jit(functools.partial(step, config=config), donate_argnums=1)
+    given = {"draw": traced(draw), "loss": traced(loss)}
     state = jax.tree.map(jnp.copy, init(params, config=config))  # the caller's arrays are not given away
     began = time.monotonic()
 
     def prepare(done: int, state: FitState) -> tuple[FitState, resumable.Advance[FitState]]:
-        program = jitted.lower(key, state).compile()
-        return state, lambda done, state: program(jax.random.fold_in(key, done + 1), state)
+        program = jitted.lower(key, state, **given).compile()
+        return state, lambda done, state: program(jax.random.fold_in(key, done + 1), state, **given)
 
     def line(done: int, measured: resumable.Measured, speed: float) -> dict[str, float]:
         return {**measured[done], "seconds": round(time.monotonic() - began, 3)}
@@ -163,7 +165,7 @@ def fit(
         snapshot_steps=save_every,
         unit=("steps", 1),
         remedy="a smaller learning rate",
-        names=tuple(jax.eval_shape(jitted, key, state)[1]),
+        names=tuple(jax.eval_shape(jitted, key, state, **given)[1]),
         prepare=prepare,
         line=line,
     )

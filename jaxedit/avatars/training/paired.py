@@ -6,18 +6,21 @@ not sharp at, because it is known which avatar each latent stands for (`latents.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array
 
 from jaxedit import datasets
 from jaxedit.avatars import models
-from jaxedit.avatars.mixing import mixed_avatar
-from jaxedit.avatars.pairs import PairErrors, pair_errors, weighted
 from jaxedit.avatars.renderer import render
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.avatars.training.mixing import mixed_avatar
+from jaxedit.avatars.training.pairs import PairErrors, pair_errors, weighted
+from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.networks.attributes import AttributeClassifier
 from jaxedit.training.gan_config import config_for
 from jaxedit.training.gan_terms import Code
 from jaxedit.training.loop import Schedule, train
@@ -53,15 +56,8 @@ def train_paired(
         ValueError: The directory holds another training, or the numbers are not finite any more.
         OSError: It can't be written.
     """
-    config, classifier = generator.config, models.load_classifier()
-
-    def pair_loss(code: Code, image: Array) -> Array:
-        avatar = mixed_avatar(code.z, code.crossover, num_ws=config.num_ws)
-        # Behind a barrier, or XLA draws anew for every part.
-        target = lax.optimization_barrier(render(avatar.factors, size=config.resolution))
-        errors = pair_errors(image, target.image, target.parsing, classifier=classifier)
-        return jnp.where(avatar.whole, weighted(errors, weights), 0.0)
-
+    config = generator.config
+    pair_loss = Partial(functools.partial(_pair_loss, config=config, weights=weights), models.load_classifier())
     dataset = datasets.avatars(size=config.resolution, batch_size=batch_size, seed=seed)
     train(
         lambda step: dataset.batch(step).images,
@@ -80,3 +76,14 @@ def train_paired(
         generator_params=generator.params,
         pair_loss=pair_loss,
     )
+
+
+def _pair_loss(
+    classifier: AttributeClassifier, code: Code, image: Array, *, config: StyleGAN2Config, weights: PairErrors
+) -> Array:
+    """What sets a fake apart from the render beside it; 0 where there is none."""
+    avatar = mixed_avatar(code.z, code.crossover, num_ws=config.num_ws)
+    # Behind a barrier, or XLA draws anew for every part.
+    target = lax.optimization_barrier(render(avatar.factors, size=config.resolution))
+    errors = pair_errors(image, target.image, target.parsing, classifier=classifier)
+    return jnp.where(avatar.whole, weighted(errors, weights), 0.0)

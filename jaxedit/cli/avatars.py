@@ -1,9 +1,10 @@
-"""Trains the networks of the avatars' world, such as `python -m jaxedit.avatars.train classifier --output runs/c`."""
+"""Trains the networks of the avatars' world and measures them: `python -m jaxedit.cli.avatars NAME ...`."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ class Embedding(Network):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Generator(Network):
+class FittedGenerator(Network):
     """Fit a StyleGAN2 to renders, latent by latent: the checkpoint `generator` in --output, for `paired --init`."""
 
     images: int = 320_000
@@ -90,7 +91,7 @@ class Generator(Network):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Paired(Network):
+class PairedGenerator(Network):
     """Train a fitted generator adversarially, each fake held to the render of its latent: the checkpoint `generator`
     in --output."""
 
@@ -133,9 +134,25 @@ class Pack:
     """The file, such as jaxedit/avatars/weights/generator.safetensors."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure networks on held-out renders and print the numbers as JSON."""
+
+    weights: Path | None = None
+    """Directory of NAME.safetensors files. Default: the networks that come with the package."""
+    names: tuple[str, ...] = ("classifier", "judge", "parser", "keypoints", "embedding")
+    """Networks to measure."""
+    images: int = 2000
+    """Number of renders."""
+    identities: int = 100
+    """Size of the identity network's gallery."""
+    probes: int = 5
+    """Renders of each identity that are looked up."""
+
+
 _COMMANDS = {
-    "generator": Generator,
-    "paired": Paired,
+    "generator": FittedGenerator,
+    "paired": PairedGenerator,
     "pack": Pack,
     "directions": Directions,
     "classifier": Classifier,
@@ -143,6 +160,7 @@ _COMMANDS = {
     "parser": Parser,
     "keypoints": Keypoints,
     "embedding": Embedding,
+    "evaluate": Evaluate,
 }
 
 
@@ -160,9 +178,9 @@ def train_network(options: Network) -> None:
         raise ValueError(
             f"--images {options.images} --batch-size {options.batch_size}: one whole batch or more is needed"
         )
-    if isinstance(options, Generator):
+    if isinstance(options, FittedGenerator):
         _fit_generator(options)
-    elif isinstance(options, Paired):
+    elif isinstance(options, PairedGenerator):
         _train_paired(options)
     else:
         _fit_to_task(options)
@@ -172,7 +190,7 @@ def _fit_to_task(options: Network) -> None:
     import jax
 
     from jaxedit import checkpoints, families
-    from jaxedit.avatars import tasks
+    from jaxedit.avatars.training import tasks
     from jaxedit.training import supervised
 
     task = tasks.make_task(options.name)
@@ -188,11 +206,12 @@ def _fit_to_task(options: Network) -> None:
     checkpoints.save_file(options.output / f"{options.name}.safetensors", params=params, config=task.config)
 
 
-def _fit_generator(options: Generator) -> None:
+def _fit_generator(options: FittedGenerator) -> None:
     import jax
 
     from jaxedit import checkpoints
-    from jaxedit.avatars import fitting, latents
+    from jaxedit.avatars import latents
+    from jaxedit.avatars.training import fitting
     from jaxedit.generators.stylegan2 import StyleGAN2Config
 
     config = StyleGAN2Config(
@@ -220,9 +239,9 @@ def _fit_generator(options: Generator) -> None:
     )
 
 
-def _train_paired(options: Paired) -> None:
+def _train_paired(options: PairedGenerator) -> None:
     from jaxedit import checkpoints
-    from jaxedit.avatars import paired, pairs
+    from jaxedit.avatars.training import paired, pairs
 
     paired.train_paired(
         checkpoints.load(options.init),
@@ -261,7 +280,8 @@ def fit_directions(options: Directions) -> None:
     Raises:
         OSError: The directory can't be written.
     """
-    from jaxedit.avatars import boundaries, models
+    from jaxedit.avatars import models
+    from jaxedit.avatars.training import boundaries
     from jaxedit.directions.files import save_direction
 
     generator, classifier = models.load_generator(), models.load_classifier()
@@ -269,6 +289,21 @@ def fit_directions(options: Directions) -> None:
         folder = options.output / direction.space
         folder.mkdir(parents=True, exist_ok=True)
         save_direction(folder / f"{direction.name}.safetensors", direction)
+
+
+def evaluate_networks(options: Evaluate) -> None:
+    """Measures networks and prints what was found.
+
+    Args:
+        options: The command's.
+
+    Raises:
+        ValueError: No renders, or a file that holds no network.
+        OSError: A network is missing.
+    """
+    from jaxedit.avatars.training import evaluation
+
+    print(json.dumps(evaluation.evaluate(**dataclasses.asdict(options)), indent=2))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -285,12 +320,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with interrupts.watched() as watch:
         watch.remark = "; the same command goes on from the last snapshot"
         try:
-            program = "python -m jaxedit.avatars.train"
+            program = "python -m jaxedit.cli.avatars"
             options = parse_command(_COMMANDS, given, program=program, description=str(__doc__))
             if isinstance(options, Directions):
                 fit_directions(options)
             elif isinstance(options, Pack):
                 pack_generator(options)
+            elif isinstance(options, Evaluate):
+                evaluate_networks(options)
             else:
                 train_network(options)
             return 0

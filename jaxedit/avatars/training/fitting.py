@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, Key
 
 from jaxedit.avatars import models
 from jaxedit.avatars.factors import Factors
 from jaxedit.avatars.latents import Z_DIM, factors_from_z
-from jaxedit.avatars.mixing import CROSSOVERS, mixed_avatar
-from jaxedit.avatars.pairs import PairErrors, pair_errors, weighted
 from jaxedit.avatars.renderer import render
+from jaxedit.avatars.training.mixing import CROSSOVERS, mixed_avatar
+from jaxedit.avatars.training.pairs import PairErrors, pair_errors, weighted
 from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.networks.attributes import AttributeClassifier
@@ -204,7 +205,7 @@ def fit_generator(
             stage_key,
             _as_trained(params),
             draw=functools.partial(draw_pictures, config=config, batch_size=batch_size),
-            loss=functools.partial(image_loss, config=config, classifier=classifier, weights=weights),
+            loss=Partial(functools.partial(image_loss, config=config, weights=weights), classifier=classifier),
             config=FitConfig(seen // batch_size, learning_rate, weight_decay=0.0),
             directory=directory / stage,
         )["params"]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import get_args
 
 import jax
-import numpy as np
 
 from jaxedit import batch
 from jaxedit.avatars.directions import FittedSpace
@@ -35,8 +34,7 @@ def fit_directions(
     """
 
     shared, size = (generator, classifier, jax.random.key(seed)), batch.choose_batch_size(count, _BATCH)
-    samples = list(batch.map_samples(_labelled, shared, range(count), batch_size=size))
-    codes, labels = jax.tree.map(lambda *arrays: np.stack(arrays), *samples)
+    codes, labels = batch.collected(batch.map_samples(_labelled, shared, range(count), batch_size=size))
     for space in get_args(FittedSpace):
         for name, label in zip(ATTRIBUTES, labels.T, strict=True):
             yield fit_boundary(
