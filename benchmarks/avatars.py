@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,15 @@ from sklearn.svm import LinearSVC
 
 from benchmarks import measure
 from benchmarks.pictures import save_sheet
-from jaxedit import avatars, checkpoints, images, metrics, stylegan2
+from jaxedit import avatars, batch, checkpoints, images, metrics, stylegan2
 from jaxedit.avatars import models
 from jaxedit.avatars.latents import factors_from_z
+from jaxedit.avatars.training import evaluation
 from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.memory import keep_freed_memory
 
-_BATCH = 100
+_BATCH = 96
 _TRAIN, _HELD_OUT, _FLOOR, _GENERATED = 1, 2, 3, 4  # seeds: none is the seed of a training
 _TILES = 8
 
@@ -42,7 +43,7 @@ class Options:
     before: Path | None = None
     """Another generator, to be drawn beside this one."""
     samples: int = 5000
-    """Renders and generated samples in each set, a multiple of 100."""
+    """Renders and generated samples in each set."""
     neighbours: int = 20_000
     """Renders among which the nearest neighbours of generated samples are looked for."""
     svm_samples: int = 6000
@@ -53,12 +54,15 @@ class Options:
     """Folder for report.json, report.md and the sheets."""
 
 
-def collect(function: Callable[[jax.Array], Any], seed: int, count: int) -> Any:
-    """`function` of `count` keys, in batches, as NumPy arrays."""
-    compiled = jax.jit(jax.vmap(function))
-    keys = jax.random.split(jax.random.key(seed), (count // _BATCH, _BATCH))
-    parts = [jax.tree.map(np.asarray, compiled(batch)) for batch in keys]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+def collect(function: Callable[..., Any], shared: Any, seed: int, count: int, **static: Hashable) -> Any:
+    """`function(shared, key, **static)` of `count` keys, as NumPy arrays."""
+    raw_keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), count)))
+    size, options = batch.choose_batch_size(count, _BATCH), {"function": function, **static}
+    return batch.collected(batch.map_samples(_of_key, shared, raw_keys, batch_size=size, options=options))
+
+
+def _of_key(shared: Any, raw_key: jax.Array, *, function: Callable[..., Any], **static: Hashable) -> Any:
+    return function(shared, jax.random.wrap_key_data(raw_key), **static)
 
 
 def rendered(key: jax.Array) -> jax.Array:
@@ -66,10 +70,17 @@ def rendered(key: jax.Array) -> jax.Array:
     return avatars.render(avatars.sample_factors(key), size=64).image
 
 
-def generated(generator: StyleGAN2Generator, key: jax.Array, truncation_psi: float = 1.0) -> jax.Array:
+def generated(generator: StyleGAN2Generator, key: jax.Array, truncation_psi: Any = 1.0) -> jax.Array:
     """A random image of a generator."""
     w = generator.map(jax.random.normal(key, (generator.config.z_dim,)), truncation_psi=truncation_psi)
     return generator.synthesize(generator.styles(w), noise="const")
+
+
+def image_features(shared: Any, key: jax.Array, *, truncation_psi: float) -> dict[str, jax.Array]:
+    """Features of a random image of a generator, or of a render where there is none, by network."""
+    networks, generator = shared
+    image = rendered(key) if generator is None else generated(generator, key, truncation_psi)
+    return {name: network.pooled_features(image) for name, network in networks.items()}
 
 
 def distances(
@@ -80,16 +91,16 @@ def distances(
         jax.jit(functools.partial(stylegan2.init, config=generator.config))(jax.random.key(0)), generator.config
     )
     sources = {
-        "generated": (functools.partial(generated, generator), _GENERATED),
-        "generated, psi 0.7": (functools.partial(generated, generator, truncation_psi=0.7), _GENERATED),
-        "floor: other renders": (rendered, _FLOOR),
-        "ceiling: untrained": (functools.partial(generated, untrained), _GENERATED),
+        "generated": (generator, _GENERATED, 1.0),
+        "generated, psi 0.7": (generator, _GENERATED, 0.7),
+        "floor: other renders": (None, _FLOOR, 1.0),
+        "ceiling: untrained": (untrained, _GENERATED, 1.0),
     }
 
-    def features(draw: Callable[[jax.Array], jax.Array], seed: int) -> dict[str, np.ndarray]:
-        return collect(lambda key: {k: n.pooled_features(draw(key)) for k, n in networks.items()}, seed, count)
+    def features(source: StyleGAN2Generator | None, seed: int, psi: float) -> dict[str, np.ndarray]:
+        return collect(image_features, (networks, source), seed, count, truncation_psi=psi)
 
-    real, kept = features(rendered, _HELD_OUT), {}
+    real, kept = features(None, _HELD_OUT, 1.0), {}
     report: dict[str, Any] = {network: {} for network in networks}
     for name, source in sources.items():
         found = features(*source)
@@ -103,26 +114,19 @@ def distances(
 
 def agreement(generator: StyleGAN2Generator, classifier: Any, judge: Any, count: int) -> dict[str, float]:
     """How often two independently trained classifiers say the same of generated images, for each attribute."""
-
-    def same(key: jax.Array) -> jax.Array:
-        image = generated(generator, key)
-        return (classifier.classify(image) > 0) == (judge.classify(image) > 0)
-
-    shares = collect(same, _GENERATED, count).mean(axis=0)
+    shares = collect(_same, (generator, classifier, judge), _GENERATED, count).mean(axis=0)
     return {name: float(share) for name, share in zip(avatars.ATTRIBUTES, shares, strict=True)}
+
+
+def _same(shared: Any, key: jax.Array) -> jax.Array:
+    generator, classifier, judge = shared
+    image = generated(generator, key)
+    return (classifier.classify(image) > 0) == (judge.classify(image) > 0)
 
 
 def separability(generator: StyleGAN2Generator, classifier: Any, count: int) -> dict[str, dict[str, float]]:
     """Validation accuracy of a linear support vector machine for each attribute in Z, W and S."""
-
-    def sample(key: jax.Array) -> Any:
-        z = jax.random.normal(key, (generator.config.z_dim,))
-        w = generator.map(z)
-        styles = generator.styles(w)
-        labels = classifier.classify(generator.synthesize(styles, noise="const")) > 0
-        return {"z": z, "w": w, "s": jnp.concatenate(styles)}, labels
-
-    codes, labels = collect(sample, _GENERATED, count)
+    codes, labels = collect(_labelled, (generator, classifier), _GENERATED, count)
     split = count * 3 // 4
     report: dict[str, dict[str, float]] = {}
     for space, code in codes.items():
@@ -134,6 +138,15 @@ def separability(generator: StyleGAN2Generator, classifier: Any, count: int) -> 
     return report
 
 
+def _labelled(shared: Any, key: jax.Array) -> Any:
+    generator, classifier = shared
+    z = jax.random.normal(key, (generator.config.z_dim,))
+    w = generator.map(z)
+    styles = generator.styles(w)
+    labels = classifier.classify(generator.synthesize(styles, noise="const")) > 0
+    return {"z": z, "w": w, "s": stylegan2.join_styles(styles)}, labels
+
+
 def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.ndarray, options: Options) -> None:
     """Renders, samples, truncation, interpolation, and nearest renders beside generated samples."""
     count, numbers = _TILES * _TILES, [f"sample {number}" for number in range(_TILES)]
@@ -141,36 +154,43 @@ def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.nda
     keys = jax.random.split(jax.random.key(_HELD_OUT), count)
     pictures = images.to_uint8(jax.jit(jax.vmap(rendered))(keys))
     save_sheet(options.output / "renders.jpg", pictures, **single)
-    sample = jax.jit(jax.vmap(lambda key, psi: images.to_uint8(generated(generator, key, psi)), (0, None)))
-    keys = jax.random.split(jax.random.key(_GENERATED), (options.samples // _BATCH, _BATCH))[0]
+    sample = jax.jit(jax.vmap(_picture, (None, 0, None)))
+    keys = jax.random.split(jax.random.key(_GENERATED), options.samples)
     for psi in (1.0, 0.7):
-        save_sheet(options.output / f"generated_psi_{psi}.jpg", sample(keys[:count], psi), **single)
+        save_sheet(options.output / f"generated_psi_{psi}.jpg", sample(generator, keys[:count], psi), **single)
     draw_beside(generator, options)
     levels = jnp.linspace(0.0, 1.0, _TILES)
-    truncated = jax.vmap(sample, (None, 0), 1)(keys[:_TILES], levels)
+    truncated = jax.vmap(sample, (None, None, 0), 1)(generator, keys[:_TILES], levels)
     tiles = truncated.reshape(count, *truncated.shape[2:])
     save_sheet(options.output / "truncation.jpg", tiles, rows=numbers, columns=[f"psi {psi:.2f}" for psi in levels])
-
-    def between(first: jax.Array, second: jax.Array, weight: jax.Array) -> jax.Array:
-        ends = [generator.map(jax.random.normal(key, (generator.config.z_dim,))) for key in (first, second)]
-        styles = generator.styles(ends[0] + weight * (ends[1] - ends[0]))
-        return images.to_uint8(generator.synthesize(styles, noise="const"))
-
-    steps = jax.jit(jax.vmap(jax.vmap(between, (None, None, 0)), (0, 0, None)))(
-        keys[:_TILES], keys[_TILES : 2 * _TILES], levels
-    )
+    between = jax.jit(jax.vmap(jax.vmap(_between, (None, None, None, 0)), (None, 0, 0, None)))
+    steps = between(generator, keys[:_TILES], keys[_TILES : 2 * _TILES], levels)
     tiles, columns = steps.reshape(count, *steps.shape[2:]), [f"{level:.0%}" for level in levels]
     save_sheet(options.output / "interpolation.jpg", tiles, rows=numbers, columns=columns)
-
-    described = lambda key: (rendered(key), classifier.pooled_features(rendered(key)))  # noqa: E731
-    pictures, known = collect(described, _TRAIN, options.neighbours)
+    pictures, known = collect(_described, classifier, _TRAIN, options.neighbours)
     nearest = np.asarray(metrics.nearest_neighbors(features[:_TILES], known, k=_TILES - 1).indices)
-    rows = zip(sample(keys[:_TILES], 1.0), nearest, strict=True)
+    rows = zip(sample(generator, keys[:_TILES], 1.0), nearest, strict=True)
     tiles, columns = (
-        [tile for own, row in rows for tile in (own, *images.to_uint8(pictures[row]))],
+        [tile for own, row in rows for tile in (own, *pictures[row])],
         [str(k) for k in range(1, _TILES)],
     )
     save_sheet(options.output / "neighbours.jpg", tiles, rows=numbers, columns=["generated", *columns])
+
+
+def _picture(generator: StyleGAN2Generator, key: jax.Array, truncation_psi: Any) -> jax.Array:
+    return images.to_uint8(generated(generator, key, truncation_psi))
+
+
+def _between(generator: StyleGAN2Generator, first: jax.Array, second: jax.Array, weight: jax.Array) -> jax.Array:
+    """A picture on the way in W from one sample to another."""
+    ends = [generator.map(jax.random.normal(key, (generator.config.z_dim,))) for key in (first, second)]
+    styles = generator.styles(ends[0] + weight * (ends[1] - ends[0]))
+    return images.to_uint8(generator.synthesize(styles, noise="const"))
+
+
+def _described(classifier: Any, key: jax.Array) -> Any:
+    image = rendered(key)
+    return images.to_uint8(image), classifier.pooled_features(image)
 
 
 def draw_beside(generator: StyleGAN2Generator, options: Options) -> None:
@@ -179,15 +199,15 @@ def draw_beside(generator: StyleGAN2Generator, options: Options) -> None:
 
     def wanted(key: jax.Array) -> jax.Array:
         z = jax.random.normal(key, (generator.config.z_dim,))
-        return avatars.render(factors_from_z(z), size=64).image
+        return images.to_uint8(avatars.render(factors_from_z(z), size=64).image)
 
-    rows, tiles = ["render"], [images.to_uint8(jax.jit(jax.vmap(wanted))(keys))]
-    sample = jax.jit(jax.vmap(generated, (None, 0, None)))
+    rows, tiles = ["render"], [jax.jit(jax.vmap(wanted))(keys)]
+    sample = jax.jit(jax.vmap(_picture, (None, 0, None)))
     named = {"": generator, **({"before, ": checkpoints.load(options.before)} if options.before else {})}
     for name, other in named.items():
         for psi in (1.0, 0.7):
             rows.append(f"{name}psi {psi}")
-            tiles.append(images.to_uint8(sample(other, keys, psi)))
+            tiles.append(sample(other, keys, psi))
     columns = [f"sample {number}" for number in range(2 * _TILES)]
     save_sheet(options.output / "beside_renders.jpg", np.concatenate(tiles), rows=rows, columns=columns)
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit import avatars
+from jaxedit import avatars, batch
 from jaxedit.directions.svm import Boundary, fit_boundary
 from jaxedit.generators.stylegan2 import StyleGAN2Generator, join_styles
 from jaxedit.training.gan_terms import mixed_w
 
 SPACES: tuple[str, ...] = ("z", "w", "w_plus", "s")
-BATCH = 50
+BATCH = 48
 
 
 class World(NamedTuple):
@@ -41,24 +40,21 @@ def load_world() -> World:
     )
 
 
-def batches(function: Callable[..., Any], shared: Any, *trees: Any, **static: Any) -> Any:
-    """A function `(shared, *sample, **static)` of single samples over many, in batches, as NumPy arrays.
-
-    It is compiled once if it is one of a module.
-    """
+def batches(function: Callable[..., Any], shared: Any, *trees: Any, **static: Hashable) -> Any:
+    """A function `(shared, *sample, **static)` of single samples over many, as NumPy arrays."""
     count = len(jax.tree.leaves(trees)[0])
-    parts = []
-    for start in range(0, count, BATCH):
-        rows = np.minimum(np.arange(start, start + BATCH), count - 1)
-        samples = jax.tree.map(lambda leaf, rows=rows: leaf[rows], trees)
-        part = _batch(function, tuple(static.items()), shared, samples)
-        parts.append(jax.tree.map(lambda leaf, start=start: np.asarray(leaf)[: count - start], part))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    samples = (jax.tree.map(lambda leaf: np.asarray(leaf[index]), trees) for index in range(count))  # noqa: B023
+    size, options = batch.choose_batch_size(count, BATCH), {"function": function, **static}
+    return batch.collected(batch.map_samples(_applied, shared, samples, batch_size=size, options=options))
 
 
-@functools.partial(jax.jit, static_argnames=("function", "static"))
-def _batch(function: Callable[..., Any], static: tuple[tuple[str, Any], ...], shared: Any, samples: Any) -> Any:
-    return jax.vmap(functools.partial(function, shared, **dict(static)))(*samples)
+def _applied(shared: Any, sample: tuple[Any, ...], *, function: Callable[..., Any], **static: Hashable) -> Any:
+    return function(shared, *sample, **static)
+
+
+def keys(key: jax.Array, count: int) -> np.ndarray:
+    """Raw keys, which lie on the host as other samples do; `jax.random.wrap_key_data` makes them keys again."""
+    return np.asarray(jax.random.key_data(jax.random.split(key, count)))
 
 
 def labelled_codes(world: World, *, count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -70,13 +66,13 @@ def labelled_codes(world: World, *, count: int, seed: int) -> tuple[dict[str, np
     Returns:
         Codes by space, and labels `[count, 12]` for those of Z, W and S, and for those of W+, as one array `[2, ...]`.
     """
-    codes, labels = batches(_labelled, world, jax.random.split(jax.random.key(seed), count))
+    codes, labels = batches(_labelled, world, keys(jax.random.key(seed), count))
     return codes, np.moveaxis(labels, 1, 0)
 
 
-def _labelled(world: World, key: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
+def _labelled(world: World, raw_key: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
     generator = world.generator
-    first, second, place = jax.random.split(key, 3)
+    first, second, place = jax.random.split(jax.random.wrap_key_data(raw_key), 3)
     z = jax.random.normal(first, (generator.config.z_dim,))
     w, other = generator.map(z), generator.map(jax.random.normal(second, z.shape))
     num_ws = generator.config.num_ws
@@ -108,15 +104,15 @@ def without(world: World, attribute: int, *, count: int, seed: int) -> np.ndarra
     """z of random samples that the classifier sees without an attribute."""
     found: list[np.ndarray] = []
     for step in itertools.count():
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), step), 4 * BATCH)
-        z, logits = batches(_classified, world, keys)
+        raw_keys = keys(jax.random.fold_in(jax.random.key(seed), step), 4 * BATCH)
+        z, logits = batches(_classified, world, raw_keys)
         found.append(z[logits[:, attribute] <= 0])
         if sum(map(len, found)) >= count:
             break
     return np.concatenate(found)[:count]
 
 
-def _classified(world: World, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _classified(world: World, raw_key: jax.Array) -> tuple[jax.Array, jax.Array]:
     generator = world.generator
-    z = jax.random.normal(key, (generator.config.z_dim,))
+    z = jax.random.normal(jax.random.wrap_key_data(raw_key), (generator.config.z_dim,))
     return z, world.classifier.classify(generator.synthesize(generator.styles(generator.map(z)), noise="const"))
