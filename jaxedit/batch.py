@@ -65,6 +65,32 @@ def choose_batch_size(
     return min(batch_size, _round_up(max(samples, 1), count))
 
 
+def divided(devices: Sequence[jax.Device] | None = None) -> NamedSharding:
+    """How a batch lies on devices: divided along its first axis.
+
+    Args:
+        devices: The devices; None is all local ones.
+
+    Returns:
+        The sharding of batches; `replicated` gives that of what all samples share.
+    """
+    devices = devices if devices is not None else jax.local_devices()
+    mesh = Mesh(np.array(devices), ("batch",), axis_types=(AxisType.Auto,))
+    return NamedSharding(mesh, PartitionSpec("batch"))
+
+
+def replicated(split: NamedSharding) -> NamedSharding:
+    """How what all samples share lies on the devices of a batch: whole on each.
+
+    Args:
+        split: From `divided`.
+
+    Returns:
+        The sharding.
+    """
+    return NamedSharding(split.mesh, PartitionSpec())
+
+
 def map_samples(
     function: Callable[..., Any],
     shared: Any,
@@ -95,10 +121,8 @@ def map_samples(
     Raises:
         ValueError: `batch_size` is not a positive multiple of the number of devices.
     """
-    devices = list(devices if devices is not None else jax.local_devices())
-    _check_batch_size(batch_size, len(devices))
-    mesh = Mesh(np.array(devices), ("batch",), axis_types=(AxisType.Auto,))
-    split = NamedSharding(mesh, PartitionSpec("batch"))
+    split = divided(devices)
+    _check_batch_size(batch_size, split.mesh.size)
     compute = functools.partial(_compute, function=function, options=tuple(sorted(options.items())), split=split)
     return _map_batches(compute, shared, iter(samples), batch_size, split)
 
@@ -118,7 +142,7 @@ def collected(samples: Iterable[Any]) -> Any:
 def _map_batches(
     compute: Callable, shared: Any, samples: Iterator[Any], batch_size: int, split: NamedSharding
 ) -> Iterator[Any]:
-    shared = jax.device_put(shared, NamedSharding(split.mesh, PartitionSpec()))
+    shared = jax.device_put(shared, replicated(split))
     waiting: deque[tuple[Any, int]] = deque()
     while chunk := list(itertools.islice(samples, batch_size)):
         padded = chunk + chunk[-1:] * (batch_size - len(chunk))

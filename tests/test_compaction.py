@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxedit import batch
 from jaxedit.compaction import loop_compacted
 
 
@@ -46,6 +47,20 @@ def test_other_samples_compile_nothing():
         assert (np.asarray(found) == 0).all()
         counts.append(len(compiled))
     assert counts[0] > 0 and counts[0] == counts[-1]
+
+
+def test_a_divided_batch_stays_divided():
+    """Protects: all devices working, each on its part, also when the batch has shrunk."""
+    shares: list[int] = []
+
+    def step(kept: jax.Array, moving: jax.Array) -> jax.Array:
+        assert kept.sharding == moving.sharding
+        shares.append(moving.addressable_shards[0].data.shape[0])
+        return jnp.maximum(moving - kept, 0)
+
+    kept, left = jax.device_put((np.ones(32, np.int32), np.arange(32, dtype=np.int32)), batch.divided())
+    found = loop_compacted(step, lambda moving: moving > 0, kept, left, smallest=8)
+    assert (np.asarray(found) == 0).all() and shares == [4] * 15 + [2] * 8 + [1] * 8
 
 
 def test_nothing_active_is_returned_as_it_is():

@@ -7,11 +7,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxedit import Direction, cli, images, load_direction, save_direction
+from jaxedit import Direction, cli, images, load_direction, save_direction, stage_programs
 from jaxedit.cli.masks import read_mask
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
@@ -56,7 +58,7 @@ def measured(output: Path) -> dict[str, Any]:
 def test_pictures_change_less_outside_the_mask(inputs: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: files, the record with its numbers, resuming, and the batch that is filled up with copies."""
     output = inputs / "out"
-    command = (checkpoint, "--seeds", "0-2", *options(inputs), "--output", output, "--batch-size", "2", "--grid")
+    command = (checkpoint, "--seeds", "0-2", *options(inputs), "--output", output, "--batch-size", "8", "--grid")
     assert intervene(*command) == 0
     names = [f"seed{seed:04d}_z+0.5.png" for seed in range(3)]
     written = [*names, "grid.png", "intervene.json", "intervene.jsonl"]
@@ -80,6 +82,23 @@ def test_pictures_change_less_outside_the_mask(inputs: Path, checkpoint: Path, c
     more = (*command[:2], "3-4", *command[3:-1])
     assert intervene(*more) == 0 and intervene(*more, "--existing", "overwrite") == 0
     assert len(measured(output)) == 5 and len((output / "intervene.jsonl").read_text().splitlines()) == 5
+
+
+def test_all_devices_share_a_batch(inputs: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    """Protects: every program of the loop from computing everything on every device."""
+    render, drawn = stage_programs.render, []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        pictures, pull = render(*arguments, **options)
+        slopes = pull(jnp.ones_like(pictures))
+        drawn.extend((pictures, slopes))
+        return render(*arguments, **options)
+
+    monkeypatch.setattr(stage_programs, "render", watched)
+    assert intervene(checkpoint, "--seeds", "0-7", *options(inputs), "--output", inputs / "out") == 0
+    assert drawn
+    for leaf in drawn:
+        assert {shard.data.shape[0] for shard in leaf.addressable_shards} == {1} and len(leaf.addressable_shards) == 8
 
 
 def test_latents_and_masks_of_their_own(inputs: Path, checkpoint: Path, config: StyleGAN2Config, capsys):

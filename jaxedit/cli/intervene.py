@@ -100,6 +100,7 @@ def run(command: Intervene) -> None:
         stay, tiles, lost = present - set(todo), {}, []
         with contextlib.ExitStack() as stack:
             log, first = None, "compiling and optimising the first pictures"
+            writer = stack.enter_context(batch.PngWriter())
             for name, picture in stack.enter_context(progress.bar(drawn, total=len(todo), unit="picture", first=first)):
                 if log is None:
                     begin_pictures(command.output, record, settings, todo)
@@ -111,7 +112,7 @@ def run(command: Intervene) -> None:
                     warn(f"{command.output / name}: not written, its values are not finite numbers")
                     continue
                 log.write({"picture": name} | {key: picture[key].tolist() for key in _MEASURED})
-                images.save_png(command.output / name, picture["intervened"])
+                writer.write(command.output / name, picture["intervened"])
                 tiles[name] = picture if command.grid else {}
         if command.grid and tiles:
             _save_grid(command.output, codes.names, edits, tiles)
@@ -175,13 +176,16 @@ def _edited(
     Batches are cut from all pictures, whichever are wanted: how one shrinks depends on all of its pictures, and its
     size decides the last bit of each.
     """
+    split = batch.divided()
+    shared = batch.replicated(split)
     synthesis = StagedStyleGAN2(
-        generator,
+        jax.device_put(generator, shared),
         joint=command.mode == "joint",
         noise=command.noise_mode,  # pyright: ignore[reportArgumentType]
         compute_dtype=jnp.dtype(command.compute_dtype),
     )
-    size = batch.choose_batch_size(len(codes.names), command.batch_size, devices=jax.local_devices()[:1])
+    region = region._replace(parser=jax.device_put(region.parser, shared))
+    size = batch.choose_batch_size(len(codes.names), command.batch_size)
     read = functools.lru_cache(maxsize=1)(read_mask)
     for start in range(0, len(codes.names), size):
         part = range(start, min(start + size, len(codes.names)))
@@ -190,8 +194,10 @@ def _edited(
         filled = [*part] + [part[-1]] * (size - len(part))
         latents = np.stack([codes.latent(index) for index in filled])
         given = [read(masks[codes.names[index]]) if masks else np.zeros((1, 1), bool) for index in filled]
-        problems = _posed(command, synthesis, edit, region, latents, np.stack(given), codes.space)
-        state = style_intervention.run_batch(synthesis, problems, config=config, smallest=_smallest(size))
+        latents, given = jax.device_put((latents, np.stack(given)), split)
+        problems = _posed(command, synthesis, edit, region, latents, given, codes.space)
+        smallest = _smallest(size, split.mesh.size)
+        state = style_intervention.run_batch(synthesis, problems, config=config, smallest=smallest)
         drawn = jax.tree.map(np.asarray, _drawings(synthesis, problems, state.coefficients))
         yield part, drawn | {"steps": np.asarray(state.steps)}
 
@@ -285,8 +291,8 @@ def _posed(
     synthesis: StagedStyleGAN2,
     edit: Edit,
     region: Region,
-    latents: np.ndarray,
-    given: np.ndarray,
+    latents: jax.Array,
+    given: jax.Array,
     start: str,
 ) -> Problem:
     """The problems of a batch of latents in the space `start`; `given` are its masks, if there are any."""
@@ -380,6 +386,6 @@ def _settings(
     }
 
 
-def _smallest(size: int) -> int:
+def _smallest(size: int, devices: int) -> int:
     """Batches shrink to a quarter: smaller ones save less time than their compilation takes."""
-    return 1 << (max(size // 4, 1).bit_length() - 1)
+    return devices << (max(size // devices // 4, 1).bit_length() - 1)

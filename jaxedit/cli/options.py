@@ -90,7 +90,7 @@ class Intervene(Drawing):
     """Edit an attribute and leave everything outside its region alone (Style Intervention): NAME_ATTRIBUTE+2.5.png.
 
     For the built-in generator --attribute is all it needs. --grid shows original, plain edit and intervention of each
-    picture drawn. Runs on one device.
+    picture drawn.
     """
 
     attribute: Annotated[tuple[str, ...], Named(alias="attributes")] = ()

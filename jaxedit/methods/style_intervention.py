@@ -319,7 +319,8 @@ def run_batch(
         synthesis: As for `run`.
         problems: As from `vmap` of `pose`.
         config: Settings.
-        smallest: Size of the smallest batch, a power of two; a larger one compiles less.
+        smallest: Size of the smallest batch; a larger one compiles less. Where the batch is divided among devices, a
+            multiple of their number.
 
     Returns:
         The states after the last layer, with the batch as first axis.

@@ -15,10 +15,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float
 
-from jaxedit import checkpoints, progress
+from jaxedit import batch, checkpoints, progress
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.log import Log, read_rows
 from jaxedit.nn.pytrees import traced
@@ -137,8 +137,7 @@ def _shardings(config: GanConfig) -> Shardings:
         return None, None
     if config.batch_size % len(devices):
         raise ValueError(f"batch_size is {config.batch_size}; it has to be a multiple of the {len(devices)} devices")
-    mesh = Mesh(np.array(devices), ("batch",), axis_types=(AxisType.Auto,))
-    return NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
+    return (split := batch.divided(devices)), batch.replicated(split)
 
 
 def _prepare(
