@@ -24,9 +24,10 @@ from benchmarks import measure
 from benchmarks.peers.ada import AdaPeer
 from jaxedit.directions.channels import local_gradient_maps
 from jaxedit.generators.stylegan2 import StyleGAN2Generator, join_styles, split_styles
+from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem, State
-from jaxedit.staged import Prepared, StagedStyleGAN2, prepare
+from jaxedit.staged import Prepared, prepare
 
 _CONFIG = InterventionConfig(tolerance=0.0, max_steps=2)
 _JOINT = dataclasses.replace(style_intervention.JOINT, tolerance=0.0, max_steps=10)

@@ -3,12 +3,34 @@
 Names are imported on first use, so that the command line answers `--help` without importing JAX.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
+from jaxedit.lazily import attributes_of
+
 if TYPE_CHECKING:
-    from jaxedit import avatars, batch, checkpoints, datasets, families, images, memory, metrics, nn, regions, spaces
-    from jaxedit import directions as directions
+    from jaxedit import (
+        arrays,
+        avatars,
+        batch,
+        checkpoints,
+        compaction,
+        datasets,
+        directions,
+        families,
+        generators,
+        images,
+        memory,
+        methods,
+        metrics,
+        networks,
+        nn,
+        regions,
+        sheets,
+        spaces,
+        stage_programs,
+        staged,
+        training,
+    )
     from jaxedit.checkpoints import load, load_discriminator, load_network
     from jaxedit.directions.files import load_direction, save_direction
     from jaxedit.generators import stylegan2, stylegan2_discriminator
@@ -21,67 +43,52 @@ __version__ = "0.1.0"
 __all__ = [
     "Direction",
     "Generator",
+    "arrays",
     "avatars",
     "batch",
     "checkpoints",
+    "compaction",
     "datasets",
+    "directions",
     "families",
+    "generators",
     "images",
     "load",
     "load_direction",
     "load_discriminator",
     "load_network",
     "memory",
+    "methods",
     "metrics",
+    "networks",
     "nn",
     "regions",
     "sample_z",
     "save_direction",
+    "sheets",
     "spaces",
+    "stage_programs",
+    "staged",
     "style_intervention",
     "stylegan2",
     "stylegan2_discriminator",
+    "training",
 ]
 
-_ATTRIBUTES = {
-    "Direction": "jaxedit.spaces",
-    "Generator": "jaxedit.generators.base",
-    "load": "jaxedit.checkpoints",
-    "load_direction": "jaxedit.directions.files",
-    "load_discriminator": "jaxedit.checkpoints",
-    "load_network": "jaxedit.checkpoints",
-    "sample_z": "jaxedit.generators.base",
-    "save_direction": "jaxedit.directions.files",
-}
-_MODULES = {
-    "avatars": "jaxedit.avatars",
-    "batch": "jaxedit.batch",
-    "checkpoints": "jaxedit.checkpoints",
-    "datasets": "jaxedit.datasets",
-    "directions": "jaxedit.directions",
-    "families": "jaxedit.families",
-    "images": "jaxedit.images",
-    "memory": "jaxedit.memory",
-    "metrics": "jaxedit.metrics",
-    "nn": "jaxedit.nn",
-    "regions": "jaxedit.regions",
-    "spaces": "jaxedit.spaces",
+_ELSEWHERE = {
+    "Direction": "jaxedit.spaces:Direction",
+    "Generator": "jaxedit.generators.base:Generator",
+    "load": "jaxedit.checkpoints:load",
+    "load_direction": "jaxedit.directions.files:load_direction",
+    "load_discriminator": "jaxedit.checkpoints:load_discriminator",
+    "load_network": "jaxedit.checkpoints:load_network",
+    "sample_z": "jaxedit.generators.base:sample_z",
+    "save_direction": "jaxedit.directions.files:save_direction",
     "style_intervention": "jaxedit.methods.style_intervention",
     "stylegan2": "jaxedit.generators.stylegan2",
     "stylegan2_discriminator": "jaxedit.generators.stylegan2_discriminator",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        value = importlib.import_module(_MODULES[name])
-    elif name in _ATTRIBUTES:
-        value = getattr(importlib.import_module(_ATTRIBUTES[name]), name)
-    else:
-        raise AttributeError(f"module 'jaxedit' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_ATTRIBUTES, *_MODULES})
+__getattr__, __dir__ = attributes_of(
+    __name__, modules=[name for name in __all__ if name not in _ELSEWHERE], elsewhere=_ELSEWHERE
+)

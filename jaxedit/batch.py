@@ -65,7 +65,7 @@ def choose_batch_size(
     return min(batch_size, _round_up(max(samples, 1), count))
 
 
-def divided(devices: Sequence[jax.Device] | None = None) -> NamedSharding:
+def divided(*, devices: Sequence[jax.Device] | None = None) -> NamedSharding:
     """How a batch lies on devices: divided along its first axis.
 
     Args:
@@ -121,7 +121,7 @@ def map_samples(
     Raises:
         ValueError: `batch_size` is not a positive multiple of the number of devices.
     """
-    split = divided(devices)
+    split = divided(devices=devices)
     _check_batch_size(batch_size, split.mesh.size)
     compute = functools.partial(_compute, function=function, options=tuple(sorted(options.items())), split=split)
     return _map_batches(compute, shared, iter(samples), batch_size, split)

@@ -12,9 +12,10 @@ from untrained import QUICKLY, untrained
 
 from jaxedit import stage_programs
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator, join_styles
+from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem, edited_codes
-from jaxedit.staged import Prepared, StagedStyleGAN2, prepare, render, synthesize
+from jaxedit.staged import Prepared, prepare, render, synthesize
 
 CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, channel_max=16, mapping_layers=2)
 KINDS = [("s", False), ("s", True), ("w_plus", False), ("w_plus", True), ("w", False)]

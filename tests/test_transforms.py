@@ -37,6 +37,7 @@ from jaxedit.directions import channels
 from jaxedit.generators import stylegan2_blocks
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
+from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.methods.style_intervention import edited_codes
 from jaxedit.nn import winograd
 
@@ -216,14 +217,14 @@ def interventions() -> Any:
 
 def posed(shared: StyleGAN2Generator, sample: Any) -> Any:
     styles, edited, normal, mask = sample
-    joint = staged.StagedStyleGAN2(shared, joint=True)
+    joint = StagedStyleGAN2(shared, joint=True)
     return style_intervention.pose(joint, styles, edited, normal, mask > 0)
 
 
 def intervened(shared: StyleGAN2Generator, sample: Any, steps: int | None) -> Any:
     """The edited codes after some steps, or all of them."""
     config = style_intervention.InterventionConfig(max_steps=2)
-    joint, problem = staged.StagedStyleGAN2(shared, joint=True), posed(shared, sample)
+    joint, problem = StagedStyleGAN2(shared, joint=True), posed(shared, sample)
     if steps is None:
         return edited_codes(problem, style_intervention.run(joint, problem, config=config).coefficients)
     state = style_intervention.init(problem, config=config)

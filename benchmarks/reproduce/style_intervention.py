@@ -24,9 +24,9 @@ from benchmarks.reproduce.world import World
 from jaxedit import avatars, images
 from jaxedit.directions.svm import Boundary
 from jaxedit.generators.stylegan2 import StyleGAN2Generator, split_styles
+from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
-from jaxedit.staged import StagedStyleGAN2
 
 _FIGURE_7 = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths
 _ABLATED = ("beard", "age", "gender")  # those of Fig. 9

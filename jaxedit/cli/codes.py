@@ -22,7 +22,7 @@ _UNIT = 1e-4
 _MAX_NAME = 150  # bytes; a picture's name says more, and file systems take 255
 
 
-class Codes(NamedTuple):
+class ChosenLatents(NamedTuple):
     """The latents of a run: names, numbers that fresh noise depends on, `latent(position)` on the host, their space."""
 
     names: Sequence[str]
@@ -60,7 +60,7 @@ def chosen_codes(
     seeds: Sequence[int],
     generator: Generator,
     directions: Iterable[Direction],
-) -> Codes:
+) -> ChosenLatents:
     """The latents of a command that takes seeds or latents, which the directions can edit."""
     if command.latents is None:
         return seed_codes(seeds, generator)
@@ -73,14 +73,16 @@ def chosen_codes(
     return codes
 
 
-def seed_codes(seeds: Sequence[int], generator: Generator) -> Codes:
+def seed_codes(seeds: Sequence[int], generator: Generator) -> ChosenLatents:
     """The latents of the first space that NVIDIA's scripts draw for seeds."""
     space = generator.spaces[0]
     names, size = [f"seed{seed:04d}" for seed in seeds], math.prod(space.shape)
-    return Codes(names, seeds, lambda position: sample_z(seeds[position], size).reshape(space.shape), space.name)
+    return ChosenLatents(
+        names, seeds, lambda position: sample_z(seeds[position], size).reshape(space.shape), space.name
+    )
 
 
-def file_codes(path: Path, generator: Generator) -> Codes:
+def file_codes(path: Path, generator: Generator) -> ChosenLatents:
     """The codes of a file or a folder, in the last space of arrays, such as W+, or in one that its layers share, such
     as W; they stay on the disk where the format allows it.
 
@@ -101,7 +103,7 @@ def file_codes(path: Path, generator: Generator) -> Codes:
         code = np.asarray(stored[position].array) if whole is None else whole[position]
         return np.broadcast_to(code.reshape(shapes[position if named else 0][1:]).astype(np.float32), row)
 
-    return Codes(names, range(len(names)), latent, accepted[0].name)
+    return ChosenLatents(names, range(len(names)), latent, accepted[0].name)
 
 
 def latents_digest(path: Path | None) -> str | None:

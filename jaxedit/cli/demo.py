@@ -20,12 +20,13 @@ from jaxedit.cli.options import Demo
 from jaxedit.directions.files import save_direction
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator, split_styles
+from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import Problem
 from jaxedit.networks.attributes import AttributeClassifier
 from jaxedit.networks.bisenet import FaceParser
 from jaxedit.spaces import edited
-from jaxedit.staged import Codes, StagedStyleGAN2
+from jaxedit.staged import Codes
 
 SEEDS = (0, 1, 2, 3)
 _STRENGTH = 2.5

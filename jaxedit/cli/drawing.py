@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxedit import batch, images, progress, sheets
 from jaxedit.claims import claiming
-from jaxedit.cli.codes import Codes
+from jaxedit.cli.codes import ChosenLatents
 from jaxedit.cli.options import Drawing
 from jaxedit.cli.records import (
     begin_pictures,
@@ -47,7 +47,7 @@ class Picture(NamedTuple):
 def draw(
     command: Drawing,
     generator: Generator,
-    codes: Codes,
+    codes: ChosenLatents,
     pictures: list[Picture],
     *,
     sheet: Sheet,
@@ -112,7 +112,7 @@ def _render(
     return batch.drawn(generator.render(latent, **options))
 
 
-def _samples(codes: Codes, pictures: Iterable[Picture]) -> Iterator[dict[str, Any]]:
+def _samples(codes: ChosenLatents, pictures: Iterable[Picture]) -> Iterator[dict[str, Any]]:
     for picture in pictures:
         yield {
             "latent": codes.latent(picture.code),

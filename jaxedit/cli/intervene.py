@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxedit import batch, checkpoints, images, metrics, progress, regions, sheets, stage_programs
 from jaxedit.claims import claiming
-from jaxedit.cli.codes import Codes, chosen_codes, chosen_seeds, latents_digest
+from jaxedit.cli.codes import ChosenLatents, chosen_codes, chosen_seeds, latents_digest
 from jaxedit.cli.given_directions import given_direction, with_spaces
 from jaxedit.cli.masks import mask_files, masks_digest, read_mask
 from jaxedit.cli.options import Intervene
@@ -32,13 +32,13 @@ from jaxedit.digests import digest, file_digest
 from jaxedit.directions.tables import split_row
 from jaxedit.generators.base import Generator, space_named
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
+from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.log import Log, read_rows
 from jaxedit.messages import listing, warn
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
 from jaxedit.networks.bisenet import FaceParser
 from jaxedit.spaces import Direction, displacement, edited
-from jaxedit.staged import StagedStyleGAN2
 from jaxedit.suggestions import choose
 
 _MAX_GRID = 256
@@ -46,7 +46,7 @@ _MEASUREMENTS = "intervene.jsonl"
 _MEASURED = ("outside_mse", "outside_mse_plain", "steps")
 
 
-class Edit(NamedTuple):
+class LocalEdit(NamedTuple):
     """What is edited how and where: the direction of the displacement, the normal in S, the strength, the name in file
     names, and the parsing classes that may change (for a parser)."""
 
@@ -121,7 +121,9 @@ def run(command: Intervene) -> None:
         raise ValueError(f"{command.output}: {len(lost)} of {len(todo)} pictures are not finite ({listing(lost)})")
 
 
-def _save_grid(output: Path, codes: Sequence[str], edits: Sequence[Edit], tiles: dict[str, dict[str, Any]]) -> None:
+def _save_grid(
+    output: Path, codes: Sequence[str], edits: Sequence[LocalEdit], tiles: dict[str, dict[str, Any]]
+) -> None:
     """Original, then the plain edit and the intervention of each edit; grey where nothing was drawn in this run."""
     cells, columns = [], ["original"]
     for edit in edits:
@@ -145,10 +147,10 @@ def _report(output: Path, names: Sequence[str], *, written: int, kept: int) -> N
 def _drawn(
     command: Intervene,
     generator: StyleGAN2Generator,
-    edits: Sequence[Edit],
+    edits: Sequence[LocalEdit],
     region: Region,
     config: InterventionConfig,
-    codes: Codes,
+    codes: ChosenLatents,
     todo: set[str],
     masks: dict[str, Path],
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
@@ -164,10 +166,10 @@ def _drawn(
 def _edited(
     command: Intervene,
     generator: StyleGAN2Generator,
-    edit: Edit,
+    edit: LocalEdit,
     region: Region,
     config: InterventionConfig,
-    codes: Codes,
+    codes: ChosenLatents,
     wanted: Set[int],
     masks: dict[str, Path],
 ) -> Iterator[tuple[range, dict[str, np.ndarray]]]:
@@ -221,7 +223,7 @@ def _config(command: Intervene) -> InterventionConfig:
     )
 
 
-def _edits(command: Intervene, generator: Generator) -> list[Edit]:
+def _edits(command: Intervene, generator: Generator) -> list[LocalEdit]:
     """Every attribute, or the direction, at every strength."""
     if not isinstance(generator, StyleGAN2Generator):
         raise ValueError(f"{command.checkpoint}: intervene takes a StyleGAN2, whose synthesis has stages of styles")
@@ -239,7 +241,7 @@ def _edits(command: Intervene, generator: Generator) -> list[Edit]:
         pair = [(avatars.load_direction(name, space=space), avatars.load_direction(name, space="s")) for name in names]
         directions = list(zip(names, pair, strict=True))
     edits = [
-        Edit(direction, normal, strength, name, _classes(command, name))
+        LocalEdit(direction, normal, strength, name, _classes(command, name))
         for name, (direction, normal) in directions
         for strength in command.strengths
     ]
@@ -289,7 +291,7 @@ def _region(command: Intervene) -> Region:
 def _posed(
     command: Intervene,
     synthesis: StagedStyleGAN2,
-    edit: Edit,
+    edit: LocalEdit,
     region: Region,
     latents: jax.Array,
     given: jax.Array,
@@ -368,7 +370,11 @@ def _measured(problem: Problem, drawn: dict[str, jax.Array]) -> dict[str, jax.Ar
 
 
 def _settings(
-    command: Intervene, generator: StyleGAN2Generator, edits: Sequence[Edit], region: Region, config: InterventionConfig
+    command: Intervene,
+    generator: StyleGAN2Generator,
+    edits: Sequence[LocalEdit],
+    region: Region,
+    config: InterventionConfig,
 ) -> dict[str, Any]:
     return {
         "directions": {

@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from jaxedit import batch, images
 from jaxedit.atomic import write_verified
-from jaxedit.cli.codes import Codes
+from jaxedit.cli.codes import ChosenLatents
 from jaxedit.generators.base import Generator
 from jaxedit.networks.attributes import AttributeClassifier
 
@@ -20,7 +20,7 @@ SCORES = "scores.csv"
 _BATCH = 64
 
 
-def save_latents(output: Path, codes: Codes, generator: Generator, of_class: Any, **condition: Any) -> None:
+def save_latents(output: Path, codes: ChosenLatents, generator: Generator, of_class: Any, **condition: Any) -> None:
     """Writes the latents of every picture in the first two spaces, under the pictures' names.
 
     Args:

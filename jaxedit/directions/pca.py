@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from sklearn.decomposition import IncrementalPCA
 
+from jaxedit import batch
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.spaces import Direction
 
@@ -33,7 +34,7 @@ class PrincipalComponents(NamedTuple):
 def sample_w(
     key: Key[Array, ""], generator: StyleGAN2Generator, *, count: int = 1_000_000, batch_size: int = 10_000
 ) -> Iterator[Float[np.ndarray, "batch_size w_dim"]]:
-    """Draws w of random z without truncation, one batch at a time.
+    """Draws w of random z without truncation, one batch on each device at a time.
 
     Args:
         key: A typed key.
@@ -49,13 +50,16 @@ def sample_w(
     """
     if count % batch_size:
         raise ValueError(f"count is {count}; a multiple of batch_size {batch_size} is needed")
-    mapped = jax.jit(jax.vmap(_random_w, (None, 0)))
-    for index in range(count // batch_size):
-        yield np.asarray(mapped(generator, jax.random.split(jax.random.fold_in(key, index), batch_size)))
+    numbers, options = np.arange(count // batch_size), {"count": batch_size}
+    return batch.map_samples(_random_w, (generator, key), numbers, batch_size=jax.local_device_count(), options=options)
 
 
-def _random_w(generator: StyleGAN2Generator, key: Key[Array, ""]) -> Float[Array, " w_dim"]:
-    return generator.map(jax.random.normal(key, (generator.config.z_dim,)))
+def _random_w(
+    shared: tuple[StyleGAN2Generator, Key[Array, ""]], index: Array, *, count: int
+) -> Float[Array, "{count} w_dim"]:
+    generator, key = shared
+    keys = jax.random.split(jax.random.fold_in(key, index), count)
+    return jax.vmap(lambda key: generator.map(jax.random.normal(key, (generator.config.z_dim,))))(keys)
 
 
 def principal_components(
@@ -74,8 +78,8 @@ def principal_components(
         ValueError: No batches, or one with fewer codes than components.
     """
     machine = IncrementalPCA(n_components=count)
-    for batch in batches:
-        machine.partial_fit(batch)
+    for codes in batches:
+        machine.partial_fit(codes)
     if not hasattr(machine, "components_"):
         raise ValueError("no batches of codes were given")
     rows = np.asarray(machine.components_)

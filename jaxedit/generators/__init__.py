@@ -1,1 +1,12 @@
 """Generator families."""
+
+from typing import TYPE_CHECKING
+
+from jaxedit.lazily import attributes_of
+
+if TYPE_CHECKING:
+    from jaxedit.generators import base, stylegan2, stylegan2_blocks, stylegan2_discriminator, stylegan2_staged
+
+__all__ = ["base", "stylegan2", "stylegan2_blocks", "stylegan2_discriminator", "stylegan2_staged"]
+
+__getattr__, __dir__ = attributes_of(__name__, modules=__all__)

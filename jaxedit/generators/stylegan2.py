@@ -23,9 +23,8 @@ from jaxedit.generators.config import check_config
 from jaxedit.generators.shapes import check_styles, check_w, check_z
 from jaxedit.nn import Dense, StyleConv, ToRGB, leaky_relu, normalize_second_moment, upsample2d
 from jaxedit.nn.described import Described
-from jaxedit.nn.pytrees import frozen_pytree
+from jaxedit.nn.pytrees import Params, frozen_pytree
 
-Params = dict[str, Any]
 Styles = Sequence[Float[Array | np.ndarray, " _"]]
 Noise = str | Key[Array, ""]
 

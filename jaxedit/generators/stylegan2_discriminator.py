@@ -14,8 +14,7 @@ from jaxtyping import Array, Float, Key
 from jaxedit.generators.config import check_config
 from jaxedit.nn import Dense, conv2d, downsample2d, downsample_conv2d, leaky_relu, normalize_second_moment
 from jaxedit.nn.described import Described
-
-Params = dict[str, Any]
+from jaxedit.nn.pytrees import Params
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,1 +1,12 @@
 """The published editing methods, one module each."""
+
+from typing import TYPE_CHECKING
+
+from jaxedit.lazily import attributes_of
+
+if TYPE_CHECKING:
+    from jaxedit.methods import style_intervention
+
+__all__ = ["style_intervention"]
+
+__getattr__, __dir__ = attributes_of(__name__, modules=__all__)

@@ -12,8 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxedit.networks.resnet import ResNet, ResNetConfig
 from jaxedit.nn.described import Described
-
-Params = dict[str, Any]
+from jaxedit.nn.pytrees import Params
 
 
 @dataclasses.dataclass(frozen=True)

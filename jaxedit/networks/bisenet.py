@@ -17,9 +17,8 @@ from jaxtyping import Array, Float, Int, Key
 from jaxedit.networks.resnet import ResNet, ResNetConfig
 from jaxedit.nn.described import Described
 from jaxedit.nn.normalized import Conv, batch_norm
+from jaxedit.nn.pytrees import Params
 from jaxedit.nn.resize import resize_align_corners
-
-Params = dict[str, Any]
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, for RGB in [0, 1]
 

@@ -10,6 +10,8 @@ import jax
 from jax.tree_util import Partial
 
 Class = TypeVar("Class", bound=type)
+Params = dict[str, Any]
+"""Parameters of a network by nested names, arrays at the ends."""
 
 
 class _Notes(tuple):

@@ -22,10 +22,10 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from jaxedit.generators import stylegan2, stylegan2_discriminator
+from jaxedit.nn.pytrees import Params
 from jaxedit.training import augment, gan_terms
 from jaxedit.training.gan_config import GanConfig, optimizer
 
-Params = dict[str, Any]
 PairLoss = Callable[[gan_terms.Code, Float[Array, "resolution resolution channels"]], Float[Array, ""]]
 
 _ADAPT_INTERVAL = 4

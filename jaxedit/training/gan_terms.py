@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,8 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from jaxedit.generators import stylegan2, stylegan2_discriminator
+from jaxedit.nn.pytrees import Params
 from jaxedit.training.gan_config import GanConfig
-
-Params = dict[str, Any]
 
 BUFFERS = ("w_avg", "noise_const")  # stored beside the weights, set by no optimiser
 

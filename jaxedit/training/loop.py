@@ -137,7 +137,7 @@ def _shardings(config: GanConfig) -> Shardings:
         return None, None
     if config.batch_size % len(devices):
         raise ValueError(f"batch_size is {config.batch_size}; it has to be a multiple of the {len(devices)} devices")
-    return (split := batch.divided(devices)), batch.replicated(split)
+    return (split := batch.divided(devices=devices)), batch.replicated(split)
 
 
 def _prepare(

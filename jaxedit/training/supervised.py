@@ -18,11 +18,10 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from jaxedit.nn.pytrees import traced
+from jaxedit.nn.pytrees import Params, traced
 from jaxedit.training import resumable
 from jaxedit.training.folder import holding
 
-Params = dict[str, Any]
 Metrics = dict[str, Float[Array, ""]]
 Draw = Callable[[Key[Array, ""]], Any]
 Loss = Callable[[Params, Any], tuple[Float[Array, ""], tuple[Params, Metrics]]]

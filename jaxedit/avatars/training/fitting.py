@@ -26,11 +26,10 @@ from jaxedit.generators import stylegan2
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.networks.attributes import AttributeClassifier
 from jaxedit.nn import leaky_relu
+from jaxedit.nn.pytrees import Params
 from jaxedit.training import supervised
 from jaxedit.training.gan_terms import mixed_w
 from jaxedit.training.supervised import FitConfig
-
-Params = dict[str, Any]
 
 _SHAPES, _SHARP = PairErrors(1.0, 0.0, 0.0), PairErrors(1.0, 0.5, 0.05)
 _SHAPES_SHARE = 4  # one in so many renders is for the first stage
@@ -38,7 +37,7 @@ _MAPPING_BATCH, _MIXED_SHARE = 512, 0.5
 _COUNTED = 10_000
 
 
-class Codes(NamedTuple):
+class MappingExamples(NamedTuple):
     """What the mapping network learns from: latents `[batch, z_dim]` and the w they should have `[batch, w_dim]`."""
 
     z: Float[Array, "batch z_dim"]
@@ -94,13 +93,13 @@ def _statistics() -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(flat.mean(axis=0)), np.asarray(flat.std(axis=0))
 
 
-def draw_codes(key: Key[Array, ""], *, config: StyleGAN2Config) -> Codes:
+def draw_mapping_examples(key: Key[Array, ""], *, config: StyleGAN2Config) -> MappingExamples:
     """Draws latents and the w they should have."""
     z = jax.random.normal(key, (_MAPPING_BATCH, config.z_dim))
-    return Codes(z, jax.vmap(lambda one: wanted_w(factors_from_z(one), w_dim=config.w_dim))(z))
+    return MappingExamples(z, jax.vmap(lambda one: wanted_w(factors_from_z(one), w_dim=config.w_dim))(z))
 
 
-def mapping_loss(params: Params, codes: Codes, *, config: StyleGAN2Config) -> Any:
+def mapping_loss(params: Params, codes: MappingExamples, *, config: StyleGAN2Config) -> Any:
     """Mean squared error of w before its activation; `params["params"]` is the mapping network without `w_avg`."""
     w = _mapped(params["params"], codes.z, config)
     return jnp.mean(jnp.square(_before_activation(w) - _before_activation(codes.w))), ({}, {})
@@ -190,7 +189,7 @@ def fit_generator(
     mapping = supervised.fit(
         keys[0],
         _as_trained({name: leaf for name, leaf in params["mapping"].items() if name != "w_avg"}),
-        draw=functools.partial(draw_codes, config=config),
+        draw=functools.partial(draw_mapping_examples, config=config),
         loss=functools.partial(mapping_loss, config=config),
         # Its parameters are stored that much larger than they act.
         config=FitConfig(mapping_steps, 0.015 / config.mapping_lr_multiplier, weight_decay=0.0),

@@ -18,10 +18,9 @@ from jaxedit.networks.bisenet import BiSeNet, BiSeNetConfig
 from jaxedit.networks.embedding import EmbeddingConfig, EmbeddingNetwork
 from jaxedit.networks.keypoints import KeypointNetwork, KeypointsConfig
 from jaxedit.nn.normalized import train_on_batch
+from jaxedit.nn.pytrees import Params
 from jaxedit.training import losses
 from jaxedit.training.degradation import degrade
-
-Params = dict[str, Any]
 
 SIZE = 64
 _TEMPERATURE = 0.1
