@@ -32,6 +32,15 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares programs runs in one process: the tests of a file, or of a row of the table of transforms."""
+    for item in items:
+        row = getattr(item, "callspec", None)
+        rows = item.path.stem == "test_transforms" and row and row.params.get("name")
+        item.add_marker(pytest.mark.xdist_group(rows or item.path.stem))
+
+
 def shared_folder(name: str) -> Path:
     """A folder of real files: `$JAXEDIT_NAME`, or `../shared/NAME` beside the checkout; tests skip without it."""
     variable = f"JAXEDIT_{name.upper()}"

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from untrained import QUICKLY
 
 from jaxedit import (
     Direction,
@@ -39,7 +40,12 @@ from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
 from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.methods.style_intervention import edited_codes
-from jaxedit.nn import winograd
+from jaxedit.networks import attributes, bisenet, embedding, keypoints
+from jaxedit.nn import resize, winograd
+from jaxedit.nn.resize import resize_align_corners
+from jaxedit.training import augment, degradation, gan, gan_terms, losses, supervised
+from jaxedit.training.degradation import degrade
+from jaxedit.training.gan_config import config_for
 
 BUDGET = 1e-5  # of the largest value
 SAMPLES = 8
@@ -83,8 +89,11 @@ def keys() -> jax.Array:
 
 @functools.cache
 def params(config: Any) -> Any:
-    """Parameters of which none is zero, so that noise, bias and truncation all act."""
-    return jax.tree.map(lambda leaf: normal(*leaf.shape), families.abstract_params(config))
+    """Parameters of which none is zero, so that noise, bias and truncation all act; variances are positive."""
+    drawn = jax.tree.map(lambda leaf: normal(*leaf.shape), families.abstract_params(config))
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: 0.5 + jnp.abs(leaf) if path[-1].key == "var" else leaf, drawn
+    )
 
 
 def weights() -> Any:
@@ -234,6 +243,46 @@ def intervened(shared: StyleGAN2Generator, sample: Any, steps: int | None) -> An
     return edited_codes(problem, state.coefficients)
 
 
+def network(function: Any, config: Any) -> Row:
+    """A row for the forward pass of a network."""
+    size = config.resolution
+    return Row(
+        lambda shared, image: function(shared, image, config=config), batch(size, size, 3), lambda: params(config)
+    )
+
+
+def staged_image(shared: StyleGAN2Generator, styles: Any) -> jax.Array:
+    """Prepared at a stage in the middle, with the code of another sample there, then rendered."""
+    stages = StagedStyleGAN2(shared)
+    codes, state = stages.codes(styles), stages.start()
+    for index in range(3):
+        state = stages.stage(state, codes[index], index=index)
+    prepared = staged.prepare(stages, state, tuple(-code for code in codes), index=3)
+    return staged.render(stages, prepared, codes, index=3)
+
+
+def fitted(shared: jax.Array, examples: jax.Array) -> Any:
+    """One step of a fit; a sample is a batch of examples."""
+
+    def loss(params: Any, batch: Any) -> Any:
+        return jnp.mean(jnp.square(params["params"]["a"] - batch)), ({}, {})
+
+    state = supervised.init({"params": {"a": shared}, "batch_stats": {}}, config=FIT)
+    state, metrics = supervised.step(jax.random.key(0), state, draw=lambda key: examples, loss=loss, config=FIT)
+    return state.params, metrics
+
+
+def probabilities() -> jax.Array:
+    return jnp.linspace(0.2, 0.9, SAMPLES)
+
+
+FIT = supervised.FitConfig(steps=4)
+GAN = config_for(CONFIG, batch_size=4, trained=True)
+ATTRIBUTES = attributes.AttributesConfig(16, (4, 6), 1, 2, 3)
+PARSER = bisenet.BiSeNetConfig(16, (4, 6, 8), 1, 2, 5, 4, 8, 4, 4)
+KEYPOINTS = keypoints.KeypointsConfig(16, (4, 6), 1, 2)
+EMBEDDING = embedding.EmbeddingConfig(16, (4, 6), 1, 2)
+
 TABLE = {
     "nn.conv2d": Row(conv, batch(8, 8, 6), const(3, 3, 6, 5), BOTH),
     # One kernel per sample is a grouped convolution, which the library itself never uses; XLA gathers it on one device.
@@ -290,6 +339,64 @@ TABLE = {
         lambda d, s: d.discriminate(*s),
         lambda: (batch(4, 16, 16, 3)(), jnp.stack([labels()[:4]] * 8)),
         critic_of_classes,
+    ),
+    "attributes.classify": network(attributes.classify, ATTRIBUTES),
+    "attributes.pooled_features": network(attributes.pooled_features, ATTRIBUTES),
+    "attributes.feature_maps": network(attributes.feature_maps, ATTRIBUTES),
+    "bisenet.segment": network(bisenet.segment, PARSER),
+    "keypoints.locate": network(keypoints.locate, KEYPOINTS),
+    "embedding.embed": network(embedding.embed, EMBEDDING),
+    "resize.resize_align_corners": Row(
+        of_sample(functools.partial(resize_align_corners, height=9, width=3)), batch(4, 6, 2), dtypes=BOTH
+    ),
+    "staged.prepare": Row(staged_image, style_batch, generator),
+    "staged.render": Row(staged_image, style_batch, generator),
+    "staged.synthesize": Row(lambda g, s: staged.synthesize(StagedStyleGAN2(g), s), style_batch, generator),
+    # A sample of a loss is a batch of a training.
+    "losses.attribute_loss": Row(lambda _, x: losses.attribute_loss(x, x[::-1] > 0), batch(4, 5)),
+    "losses.parsing_loss": Row(
+        lambda _, s: losses.parsing_loss(*s), lambda: (batch(2, 16, 16, 3)(), jnp.stack([parsing_maps()[:2]] * SAMPLES))
+    ),
+    "losses.keypoint_loss": Row(lambda other, x: losses.keypoint_loss(x, other), batch(4, 6, 2), const(4, 6, 2)),
+    "losses.contrastive_loss": Row(
+        lambda other, x: losses.contrastive_loss(x, other, temperature=0.2), batch(4, 6), const(4, 6)
+    ),
+    "supervised.init": Row(fitted, batch(5), const(5)),
+    "supervised.step": Row(fitted, batch(5), const(5)),
+    "augment.augment": Row(
+        lambda _, s: augment.augment(*s), lambda: (keys(), batch(8, 8, 3)(), probabilities()), stays_divided=False
+    ),
+    "augment.warp": Row(
+        lambda source, image: augment.warp(image, source), batch(8, 9, 3), const(2, 3), stays_divided=False
+    ),
+    "augment.update_probability": Row(
+        lambda _, p: augment.update_probability(p, p - 0.5, target=0.1, images=64.0, speed=1000.0), probabilities
+    ),
+    "degradation.degrade": Row(lambda _, s: degrade(*s), lambda: (keys(), batch(8, 8, 3)())),
+    "gan_terms.fake_code": Row(
+        lambda p, key: jax.tree.map(as_float, gan_terms.fake_code(key, p, config=GAN)), keys, weights
+    ),
+    "gan_terms.mixed_w": Row(
+        lambda other, s: gan_terms.mixed_w(s[0], other, s[1], num_ws=6),
+        lambda: (batch(8)(), jnp.arange(SAMPLES, dtype=jnp.int32)),
+        const(8),
+    ),
+    "gan_terms.fake_image": Row(
+        lambda p, s: gan_terms.fake_image(p, *s, config=GAN), lambda: (batch(6, 32)(), keys()), weights
+    ),
+    "gan_terms.path_length": Row(
+        lambda p, s: gan_terms.path_length(p, *s, config=GAN),
+        lambda: (batch(6, 32)(), keys(), batch(16, 16, 3)()),
+        weights,
+    ),
+    "gan_terms.r1_penalty": Row(
+        lambda p, x: gan_terms.r1_penalty(p, x, config=GAN), batch(4, 16, 16, 3), lambda: params(GAN.discriminator)
+    ),
+    "gan_terms.ema_decay": Row(lambda _, n: gan_terms.ema_decay(1000 * n, config=GAN), probabilities),
+    "gan_terms.update_ema": Row(
+        lambda own, s: gan_terms.update_ema({"a": s[0]}, {"a": own}, s[1]),
+        lambda: (batch(8)(), probabilities()),
+        const(8),
     ),
     "images.to_uint8": Row(of_sample(images.to_uint8), batch(4, 4, 3), dtypes=BOTH, keeps_dtype=False),
     "images.from_uint8": Row(of_sample(images.from_uint8), lambda: jnp.arange(96, dtype=jnp.uint8).reshape(8, 2, 2, 3)),
@@ -369,8 +476,14 @@ TABLE = {
     ),
     "avatars.render": Row(drawn, factors),
 }
-# Not functions of arrays; `init` draws parameters from a key and is covered with its family.
+# Not functions of arrays; `gan.step` has tests of its own, and `init` draws parameters from a key.
 EXEMPT = {
+    *(f"{name}.init" for name in ("attributes", "bisenet", "keypoints", "embedding", "gan")),
+    *("attributes.AttributesConfig", "attributes.AttributeClassifier", "bisenet.BiSeNetConfig", "bisenet.FaceParser"),
+    *("keypoints.KeypointsConfig", "keypoints.KeypointDetector", "embedding.EmbeddingConfig"),
+    *("embedding.IdentityEmbedding", "staged.StagedSynthesis", "staged.Prepared"),
+    *("supervised.FitConfig", "supervised.FitState", "supervised.fit"),
+    *("gan.step", "gan.GanState", "gan.StepInfo", "gan_terms.Code"),
     *("stylegan2.StyleGAN2Config", "stylegan2.StyleLayer", "stylegan2.SynthesisState", "stylegan2.init"),
     *("stylegan2_discriminator.DiscriminatorConfig", "stylegan2_discriminator.init"),
     *("channels.ChannelRanking", "channels.channel_direction", "regions.classes_of"),
@@ -399,7 +512,7 @@ def public_names(module: ModuleType) -> set[str]:
     """Functions and classes of a module; networks (linen modules) are covered by the functions that apply them."""
     label, found = module.__name__.rpartition(".")[2], set()
     for name, value in vars(module).items():
-        own = (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__.startswith(module.__name__)
+        own = callable(value) and f"{getattr(value, '__module__', None)}.".startswith(f"{module.__name__}.")
         network = inspect.isclass(value) and issubclass(value, flax.linen.Module) and module is not nn
         if own and not name.startswith("_") and not network:
             found.add(f"{label}.{name}")
@@ -409,7 +522,8 @@ def public_names(module: ModuleType) -> set[str]:
 def test_every_public_array_function_has_a_row():
     """Protects: the table from being forgotten when a function is added."""
     modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces, metrics, avatars)
-    modules += (stylegan2_blocks, regions, channels, style_intervention)
+    modules += (stylegan2_blocks, regions, channels, style_intervention, resize, attributes, bisenet, keypoints)
+    modules += (embedding, staged, losses, supervised, augment, degradation, gan, gan_terms)
     public = set().union(*map(public_names, modules))
     assert public - EXEMPT == {name.partition("/")[0] for name in TABLE}
 
@@ -421,17 +535,24 @@ def inputs(name: str) -> tuple[Any, Any]:
 
 @functools.cache
 def jitted(name: str) -> Any:
-    return jax.jit(TABLE[name].function)
+    return jax.jit(TABLE[name].function, compiler_options=QUICKLY)
 
 
 @functools.cache
 def batched(name: str) -> Any:
-    return jax.jit(jax.vmap(TABLE[name].function, in_axes=(None, 0)))
+    return jax.jit(jax.vmap(TABLE[name].function, in_axes=(None, 0)), compiler_options=QUICKLY)
 
 
 @functools.cache
 def batch_result(name: str) -> Any:
     return batched(name)(*inputs(name))
+
+
+@functools.cache
+def eager_result(name: str) -> Any:
+    """Of the first sample, one operation after the other."""
+    shared, samples = inputs(name)
+    return jax.block_until_ready(TABLE[name].function(shared, pick(samples, 0)))
 
 
 def pick(tree: Any, index: int) -> Any:
@@ -451,7 +572,7 @@ def check(found: Any, expected: Any, budget: float = BUDGET) -> None:
 def test_jit_equals_eager(name: str):
     """Protects: no dependence on concrete values, in or out of `jit`."""
     shared, samples = inputs(name)
-    check(jitted(name)(shared, pick(samples, 0)), TABLE[name].function(shared, pick(samples, 0)))
+    check(jitted(name)(shared, pick(samples, 0)), eager_result(name))
 
 
 @every_row
@@ -475,8 +596,8 @@ def test_second_call_does_not_compile(name: str):
     """Protects: no fresh closure behind a hidden `jit`, no shape or constant that depends on the values."""
     shared, samples = inputs(name)
     first, second = pick(samples, 0), pick(samples, 1)
+    jax.block_until_ready((jitted(name)(shared, first), eager_result(name)))
     for function in (jitted(name), *(() if TABLE[name].loops else (TABLE[name].function,))):
-        jax.block_until_ready(function(shared, first))
         before = len(COMPILATIONS)
         jax.block_until_ready(function(shared, second))
         assert len(COMPILATIONS) == before
