@@ -224,16 +224,6 @@ def test_the_heads_read_the_last_stage(name: str):
     check(jax.jit(functools.partial(function, config=config))(params, image), expected)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_sample_does_not_see_its_neighbours(name: str):
-    """Protects: `vmap` equals a loop, and inference never uses the statistics of a batch."""
-    _, function, config = SMALL[name]
-    images = normal(2, 3, config.resolution, config.resolution, 3)
-    apply, params = functools.partial(function, config=config), params_of(name)
-    together, alone = jax.jit(jax.vmap(apply, (None, 0)))(params, images), jax.jit(apply)
-    check(together, np.stack([f64(alone(params, image)) for image in images]))
-
-
 def official_bisenet_shapes() -> dict[str, tuple[int, ...]]:
     """Names and PyTorch shapes of the official face parser (fact sheet, section 4.2), without counters."""
     shapes: dict[str, tuple[int, ...]] = {}
