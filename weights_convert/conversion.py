@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from weights_convert import contents, files, known, standins
 from weights_convert.contents import Found
@@ -49,6 +48,8 @@ class Prepared:
         Raises:
             OSError: it cannot be written; it is the destination that the error names.
         """
+        from flax.traverse_util import unflatten_dict
+
         from jaxedit import checkpoints
 
         params = unflatten_dict(self.arrays, sep="/")
@@ -144,6 +145,8 @@ def _remarks(name: str, chosen: Found) -> list[str]:
 
 def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
     """The configuration, the filled arrays by leaf, and remarks for the user."""
+    from flax.traverse_util import flatten_dict
+
     from jaxedit.families import abstract_params
     from jaxedit.generators.stylegan2 import StyleGAN2Config
     from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
