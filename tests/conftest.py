@@ -14,6 +14,8 @@ from untrained import untrained
 from jaxedit import checkpoints
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
+OPTIMISED = {"test_nn", "test_parity", "test_stylegan2", "test_batch"}
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -32,13 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares programs runs in one process: the tests of a file, or of a row of the table of transforms."""
-    for item in items:
-        row = getattr(item, "callspec", None)
-        rows = item.path.stem == "test_transforms" and row and row.params.get("name")
-        item.add_marker(pytest.mark.xdist_group(rows or item.path.stem))
+@pytest.fixture(autouse=True, scope="module")
+def compile_as_it_pays(request: pytest.FixtureRequest) -> None:
+    """Programs as users have them where numbers are compared with those of others; quickly compiled ones elsewhere,
+    since most tests compile longer than they compute."""
+    jax.config.update("jax_disable_most_optimizations", request.path.stem not in OPTIMISED)
 
 
 def shared_folder(name: str) -> Path:

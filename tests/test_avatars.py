@@ -244,6 +244,7 @@ def test_every_factor_is_linear_in_the_wanted_w():
         np.testing.assert_allclose(design @ solution, values, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_fitting_a_generator_learns_in_all_stages_and_goes_on_where_it_stopped(tmp_path):
     """Protects: the three stages, what they hand on, and that a finished stage is not taken again."""
     fit = functools.partial(

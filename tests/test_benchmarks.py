@@ -95,6 +95,7 @@ def test_latency_runs_and_reports(tmp_path, monkeypatch):
     assert {"jax", "commit", "device", "freed_memory_kept"} <= result["environment"].keys()
 
 
+@pytest.mark.slow
 def test_training_runs_and_reports(monkeypatch):
     """The whole benchmark on a small network: every kind of step, with what it promises."""
     options = training.Options(
