@@ -182,6 +182,7 @@ def test_augmentation_adapts_every_four_steps(history):
     assert float(history[4][0].real_signs) == 0 and float(history[5][0].real_signs) == float(history[5][1].real_sign)
 
 
+@pytest.mark.slow
 def test_a_sharded_step_equals_that_of_one_device(start, reals, history):
     """Protects: data-parallel training; noise, penalties and minibatch statistics see the whole batch."""
     mesh = Mesh(np.array(jax.devices()), ("batch",), axis_types=(AxisType.Auto,))

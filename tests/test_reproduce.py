@@ -76,6 +76,7 @@ def test_claims_are_decided_by_those_that_reach_the_change():
     assert "| shorter s_n | 0.900 | 2 of 2 | 2 of 2 | 0 of 2, not age, not smile |" in text
 
 
+@pytest.mark.slow
 def test_steps_on_kept_activations_equal_those_of_the_whole_network(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
