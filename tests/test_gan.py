@@ -225,6 +225,7 @@ def test_impossible_configurations_are_refused(message):
         dataclasses.replace(CONFIG, **BAD[message])
 
 
+@pytest.mark.slow
 def test_a_pair_loss_draws_fakes_to_what_it_says_of_their_codes(start, reals):
     """Protects: the generator goes down both slopes, and the loss knows where two latents are mixed."""
     rows = CONFIG.generator.num_ws
