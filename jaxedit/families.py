@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxedit.generators import stylegan2, stylegan2_discriminator
+from jaxedit.generators import mobile_stylegan, stylegan2, stylegan2_discriminator
 from jaxedit.networks import attributes, bisenet, embedding, keypoints
 
 _MILLIONS = 1 << 20
@@ -35,6 +35,13 @@ class Family(NamedTuple):
 FAMILIES = {
     "stylegan2": Family(
         "generator", stylegan2.StyleGAN2Config, stylegan2.init, stylegan2.StyleGAN2Generator, 128 * _MILLIONS
+    ),
+    "mobile_stylegan": Family(
+        "generator",
+        mobile_stylegan.MobileStyleGANConfig,
+        mobile_stylegan.init,
+        mobile_stylegan.MobileStyleGANGenerator,
+        64 * _MILLIONS,
     ),
     "stylegan2_discriminator": Family(
         "discriminator",

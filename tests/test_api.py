@@ -23,6 +23,7 @@ PACKAGE = Path(jaxedit.__file__).parent
 MODULES = {
     "nn": "jaxedit.nn",
     "stylegan2": "jaxedit.generators.stylegan2",
+    "mobile_stylegan": "jaxedit.generators.mobile_stylegan",
     "stylegan2_blocks": "jaxedit.generators.stylegan2_blocks",
     "stylegan2_staged": "jaxedit.generators.stylegan2_staged",
     "stylegan2_discriminator": "jaxedit.generators.stylegan2_discriminator",

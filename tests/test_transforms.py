@@ -35,13 +35,16 @@ from jaxedit import (
     stylegan2_discriminator,
 )
 from jaxedit.directions import channels
-from jaxedit.generators import stylegan2_blocks
+from jaxedit.generators import mobile_stylegan, stylegan2_blocks
+from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig, MobileStyleGANGenerator
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
 from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.methods.style_intervention import edited_codes
 from jaxedit.networks import attributes, bisenet, embedding, keypoints
-from jaxedit.nn import resize, winograd
+from jaxedit.nn import depthwise, haar, resize, winograd
+from jaxedit.nn.depthwise import depthwise_conv2d
+from jaxedit.nn.haar import inverse_haar
 from jaxedit.nn.resize import resize_align_corners
 from jaxedit.training import augment, degradation, gan, gan_terms, losses, supervised
 from jaxedit.training.degradation import degrade
@@ -277,6 +280,15 @@ def probabilities() -> jax.Array:
     return jnp.linspace(0.2, 0.9, SAMPLES)
 
 
+def mobile(**options: Any) -> Callable[[Any, Any], Any]:
+    return lambda shared, styles: mobile_stylegan.synthesize(shared, styles, config=MOBILE, **options)
+
+
+def mobile_styles() -> tuple[jax.Array, ...]:
+    return tuple(normal(SAMPLES, layer.width) for layer in MOBILE.style_layers)
+
+
+MOBILE = MobileStyleGANConfig(channels=(16, 8, 4), z_dim=6, w_dim=5, mapping_layers=2)
 FIT = supervised.FitConfig(steps=4)
 GAN = config_for(CONFIG, batch_size=4, trained=True)
 ATTRIBUTES = attributes.AttributesConfig(16, (4, 6), 1, 2, 3)
@@ -403,6 +415,27 @@ TABLE = {
         lambda: (batch(8)(), probabilities()),
         const(8),
     ),
+    "haar.inverse_haar": Row(of_sample(inverse_haar), batch(3, 5, 8), dtypes=BOTH),
+    "depthwise.depthwise_conv2d": Row(with_kernel(depthwise_conv2d), batch(4, 6, 5), const(3, 3, 5), BOTH),
+    "mobile_stylegan.map_latent": Row(
+        lambda p, z: mobile_stylegan.map_latent(p, z, config=MOBILE, truncation_psi=0.7),
+        batch(6),
+        lambda: params(MOBILE),
+    ),
+    "mobile_stylegan.styles": Row(
+        lambda p, w: mobile_stylegan.styles(p, w, config=MOBILE), batch(8, 5), lambda: params(MOBILE)
+    ),
+    "mobile_stylegan.synthesize": Row(mobile(), mobile_styles, lambda: params(MOBILE)),
+    "mobile_stylegan.synthesize/features": Row(mobile(with_features=True), mobile_styles, lambda: params(MOBILE)),
+    "mobile_stylegan.synthesize/preview": Row(
+        mobile(preview=True, noise="none"), mobile_styles, lambda: params(MOBILE)
+    ),
+    "mobile_stylegan.MobileStyleGANGenerator": Row(
+        lambda g, z: g.render(g.advance("w_plus", g.advance("w", g.advance("z", z)))),
+        batch(6),
+        lambda: MobileStyleGANGenerator(params(MOBILE), MOBILE),
+        composed=True,
+    ),
     "images.to_uint8": Row(of_sample(images.to_uint8), batch(4, 4, 3), dtypes=BOTH, keeps_dtype=False),
     "images.from_uint8": Row(of_sample(images.from_uint8), lambda: jnp.arange(96, dtype=jnp.uint8).reshape(8, 2, 2, 3)),
     "stylegan2.split_styles": Row(
@@ -483,6 +516,7 @@ TABLE = {
 }
 # Not functions of arrays; `gan.step` has tests of its own, and `init` draws parameters from a key.
 EXEMPT = {
+    *("mobile_stylegan.MobileStyleGANConfig", "mobile_stylegan.init"),
     *(f"{name}.init" for name in ("attributes", "bisenet", "keypoints", "embedding", "gan")),
     *("attributes.AttributesConfig", "attributes.AttributeClassifier", "bisenet.BiSeNetConfig", "bisenet.FaceParser"),
     *("keypoints.KeypointsConfig", "keypoints.KeypointDetector", "embedding.EmbeddingConfig"),
@@ -528,7 +562,19 @@ def test_every_public_array_function_has_a_row():
     """Protects: the table from being forgotten when a function is added."""
     modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces, metrics, avatars)
     modules += (stylegan2_blocks, regions, channels, style_intervention, resize, attributes, bisenet, keypoints)
-    modules += (embedding, staged, losses, supervised, augment, degradation, gan, gan_terms)
+    modules += (
+        haar,
+        depthwise,
+        mobile_stylegan,
+        embedding,
+        staged,
+        losses,
+        supervised,
+        augment,
+        degradation,
+        gan,
+        gan_terms,
+    )
     public = set().union(*map(public_names, modules))
     assert public - EXEMPT == {name.partition("/")[0] for name in TABLE}
 

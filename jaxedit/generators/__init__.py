@@ -5,8 +5,15 @@ from typing import TYPE_CHECKING
 from jaxedit.lazily import attributes_of
 
 if TYPE_CHECKING:
-    from jaxedit.generators import base, stylegan2, stylegan2_blocks, stylegan2_discriminator, stylegan2_staged
+    from jaxedit.generators import (
+        base,
+        mobile_stylegan,
+        stylegan2,
+        stylegan2_blocks,
+        stylegan2_discriminator,
+        stylegan2_staged,
+    )
 
-__all__ = ["base", "stylegan2", "stylegan2_blocks", "stylegan2_discriminator", "stylegan2_staged"]
+__all__ = ["base", "mobile_stylegan", "stylegan2", "stylegan2_blocks", "stylegan2_discriminator", "stylegan2_staged"]
 
 __getattr__, __dir__ = attributes_of(__name__, modules=__all__)
