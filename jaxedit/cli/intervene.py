@@ -100,7 +100,7 @@ def run(command: Intervene) -> None:
         stay, tiles, lost = present - set(todo), {}, []
         with contextlib.ExitStack() as stack:
             log, first = None, "compiling and optimising the first pictures"
-            writer = stack.enter_context(batch.PngWriter())
+            writer = stack.enter_context(batch.PngWriter(threads=1))  # in order, as the measurements are
             for name, picture in stack.enter_context(progress.bar(drawn, total=len(todo), unit="picture", first=first)):
                 if log is None:
                     begin_pictures(command.output, record, settings, todo)
