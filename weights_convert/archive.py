@@ -1,7 +1,8 @@
-"""The members of a zip archive as `torch.save` writes it: stored plainly, found in place, never unpacked.
+"""The members of a zip archive: found in place, handed out as bytes, never written anywhere.
 
-Names therefore cannot lead anywhere and nothing can expand. A member is handed out with the checksum that the directory
-gives for it, and only if its own header agrees with the directory.
+Names therefore cannot lead anywhere. `torch.save` stores plainly; a member that is compressed, as in Python's wheels,
+is unpacked only on demand and to no more than its directory says. A member is handed out with the checksum that the
+directory gives for it, and only if its own header agrees with the directory.
 """
 
 import struct
@@ -14,6 +15,7 @@ MAX_DIRECTORY = 8 << 20  # bytes; a training checkpoint has about 100 KiB
 ENTRY, HEADER = struct.Struct("<4s4x2H4x3L4H6xL"), struct.Struct("<4s2x2H4x3L2H")
 END, LARGE_END, LOCATOR = struct.Struct("<4s2H2xH2L2x"), struct.Struct("<4s12x2L8x3Q"), struct.Struct("<4s4xQL")
 LARGE = 0xFFFFFFFF  # in place of a number that stands in the extra field for large archives
+DEFLATED = 8
 ENCRYPTED, SIZES_FOLLOW, UTF8 = 0x2041, 0x0008, 0x0800  # flags
 
 
@@ -47,6 +49,26 @@ class Archive:
         if self.unread < 0:
             raise ConversionError("refused: members of the archive overlap")
         return self.data[start:end]
+
+    def unpacked(self, name: str, limit: int) -> bytes:
+        """The bytes of a member that may be compressed, of at most `limit` and no more than the directory says."""
+        member, shown = self.members[name], printable(name, 100)
+        if member.size > limit:
+            raise ConversionError(f"refused: member {shown} has {member.size:,} bytes, at most {limit:,} are read")
+        if member.method == 0:
+            return bytes(self.checked(name))
+        start = _start(self.data, member, shown, compressed=True)
+        if member.method != DEFLATED or start + member.stored > len(self.data):
+            raise _damaged(f"{shown} is compressed in an unknown way, or truncated")
+        unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            content = unpacking.decompress(self.data[start : start + member.stored], member.size + 1)
+        except zlib.error:
+            raise _damaged(f"{shown} cannot be unpacked") from None
+        if len(content) != member.size or not unpacking.eof:
+            raise _damaged(f"{shown} has another size than its directory says")
+        check(memoryview(content), member.crc, f"member {shown}")
+        return content
 
     def checked(self, name: str) -> memoryview:
         """The bytes of a member, after comparing the checksum of all of them."""
@@ -135,16 +157,17 @@ def _name(member: Member) -> str:
     return name
 
 
-def _start(data: memoryview, member: Member, name: str) -> int:
+def _start(data: memoryview, member: Member, name: str, *, compressed: bool = False) -> int:
     """Where the bytes of a member begin, once its own header agrees with the directory."""
-    if member.method or member.stored != member.size or member.flags & ENCRYPTED:
+    plain = not member.method and member.stored == member.size
+    if not (plain or compressed) or member.flags & ENCRYPTED:
         raise ConversionError(f"refused: member {name} is compressed or encrypted; torch.save stores plainly")
     start = member.offset + HEADER.size
     if start > len(data) or data[member.offset : member.offset + 4] != b"PK\3\4":
         raise _damaged(f"no member at the place of {name}")
     _, flags, method, crc, stored, size, length, extra = HEADER.unpack_from(data, member.offset)
     size, stored = _large(data[start + length :][:extra], size, stored)
-    agree = (flags & ENCRYPTED, method, bytes(data[start : start + length])) == (0, 0, member.name)
+    agree = (flags & ENCRYPTED, method, bytes(data[start : start + length])) == (0, member.method, member.name)
     follow = flags & SIZES_FOLLOW and not crc | stored | size  # they stand after the member
     if not agree or not follow and (crc, stored, size) != (member.crc, member.stored, member.size):
         raise _damaged(f"the header of {name} does not agree with the directory")

@@ -5,7 +5,7 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from weights_convert import nvidia_tensorflow, nvidia_torch, rosinality
+from weights_convert import nvidia_tensorflow, nvidia_torch, openvino, rosinality
 from weights_convert.errors import ConversionError, listing
 from weights_convert.options import Network, Role
 
@@ -13,6 +13,7 @@ FORMATS = {
     "NVIDIA TensorFlow pickle": nvidia_tensorflow,
     "NVIDIA PyTorch pickle": nvidia_torch,
     "rosinality PyTorch checkpoint": rosinality,
+    "OpenVINO graphs of MobileStyleGAN": openvino,
 }
 OFFICIAL = {"g_ema": "G_ema", "Gs": "G_ema", "g": "G", "d": "D"}  # what others call NVIDIA's G_ema, G and D
 MAX_DEPTH = 4

@@ -12,7 +12,7 @@ from weights_convert import contents, files, known, standins
 from weights_convert.contents import Found
 from weights_convert.errors import ConversionError, listing, naming, printable
 from weights_convert.fill import fill
-from weights_convert.names import Row, discriminator_rows, generator_rows
+from weights_convert.names import Row, discriminator_rows, generator_rows, mobile_rows
 from weights_convert.options import Network, Role
 from weights_convert.unpickle import Record
 
@@ -72,7 +72,8 @@ def convert(
     """Converts one network of an official checkpoint into a directory that `jaxedit.load` reads.
 
     Args:
-        source: A NVIDIA TensorFlow or PyTorch `.pkl`, or a rosinality `.pt`; recognised by content.
+        source: A NVIDIA TensorFlow or PyTorch `.pkl`, a rosinality `.pt`, or MobileStyleGAN as OpenVINO's `.xml` with
+            its `.bin` or in a wheel; recognised by content.
         destination: The directory to write; it must not exist. It appears whole or not at all.
         network: "G_ema" (the generator to use), "G" (the last training state), "D", or what else the file calls it;
             None for G_ema, or the one generator there is.
@@ -148,11 +149,15 @@ def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
     from flax.traverse_util import flatten_dict
 
     from jaxedit.families import abstract_params
+    from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
     from jaxedit.generators.stylegan2 import StyleGAN2Config
     from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 
-    if network.role == "generator":
-        config: Any = StyleGAN2Config(**network.config)
+    if network.format == "openvino":
+        config: Any = MobileStyleGANConfig(**network.config)
+        rows = list(mobile_rows(config))
+    elif network.role == "generator":
+        config = StyleGAN2Config(**network.config)
         rows = list(generator_rows(config))
     else:
         config = DiscriminatorConfig(**network.config)
@@ -173,7 +178,9 @@ def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
 
 
 def _missing(network: Network, rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """The rows of noise maps and of the average w that rosinality's checkpoints may lack, each all or none."""
+    """The rows of noise maps and of the average w that a format may lack, each all or none."""
+    if network.format == "openvino":  # noise is part of the graph, the average is not
+        return [], [row for row in rows if row.leaf == "mapping/w_avg"]
     if network.format != "rosinality":
         return [], []
     groups = ([row for row in rows if row.layout == "noise"], [row for row in rows if row.leaf == "mapping/w_avg"])

@@ -1,8 +1,9 @@
 """Opening a file: which container it is, and the object inside, without executing anything.
 
-Three containers: the zip archive of `torch.save`, the older stream of `torch.save`, and a plain pickle (NVIDIA's, whose
-PyTorch tensors are themselves pickled as nested streams of the second kind). The content decides, never the name. Only
-archives have checksums, which are compared; in streams and pickles, damage that leaves them readable is not noticed.
+Three containers of pickles: the zip archive of `torch.save`, the older stream of `torch.save`, and a plain pickle
+(NVIDIA's, whose PyTorch tensors are themselves pickled as nested streams of the second kind); and OpenVINO's graphs, in
+files or in a wheel of Python. The content decides, never the name. Only archives have checksums, which are compared; in
+streams, pickles and files of constants, damage that leaves them readable is not noticed.
 """
 
 import hashlib
@@ -13,6 +14,8 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from weights_convert import openvino
+from weights_convert.archive import Archive
 from weights_convert.errors import ConversionError
 from weights_convert.tensors import MAX_DIMENSIONS, NumpyArray, NumpyDtype, Storage, Tensor, numpy_scalar, numpy_tensor
 from weights_convert.torch_files import MAGIC, STORAGES, read_stream, read_zip
@@ -28,7 +31,7 @@ _OTHERS = {
 
 
 def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
-    """The container's name ("torch-zip", "torch-stream" or "pickle") and the object a checkpoint file holds.
+    """The container's name ("torch-zip", "torch-stream", "pickle", "openvino") and the object a checkpoint file holds.
 
     The object is made of dicts, lists, tuples, sets, numbers, text, `Tensor`s (whose bytes stay in the file until
     `numpy()` copies them) and `Record`s.
@@ -40,7 +43,12 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
     data = _map(path)
     budget = Budget()
     if data[:4] == b"PK\x03\x04":
-        return "torch-zip", read_zip(data, _allowed(budget), budget)
+        archive = Archive(data)
+        if (model := openvino.read_archive(archive)) is not None:
+            return "openvino", model
+        return "torch-zip", read_zip(archive, _allowed(budget), budget)
+    if bytes(data[:64]).lstrip().startswith((b"<?xml", b"<net")):
+        return "openvino", openvino.read_files(path)
     if not _PICKLE_START.match(data):
         start = bytes(data[:16])
         what = next(

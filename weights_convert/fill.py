@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from weights_convert.errors import ConversionError, listing
-from weights_convert.names import FIR_SUMS, IGNORED, LAYOUTS, Row, adjust
+from weights_convert.names import BANDS, FIR_SUMS, IGNORED, LAYOUTS, Row, adjust, side_by_side
 from weights_convert.options import Network
 from weights_convert.tensors import Tensor
 
@@ -64,7 +64,7 @@ def fill(network: Network, rows: Iterable[Row], shapes: Mapping[str, tuple[int, 
 
 def _source_shape(row: Row, network: Network, target: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that a tensor of the file has to have to fill its leaf."""
-    layout = LAYOUTS[row.layout]
+    layout = LAYOUTS[row.layout.removesuffix(BANDS)]
     sizes = dict(zip(layout.target.split(), target, strict=True))
     if row.columns is not None:
         sizes["o"] = row.columns.stop - row.columns.start
@@ -72,12 +72,14 @@ def _source_shape(row: Row, network: Network, target: tuple[int, ...]) -> tuple[
 
 
 def _relayout(tensor: Tensor, row: Row, network: Network) -> np.ndarray:
-    layout = LAYOUTS[row.layout]
+    kind = row.layout.removesuffix(BANDS)
+    layout = LAYOUTS[kind]
     axes = getattr(layout, network.format).split()
     array = tensor.view()
     array = array.reshape([size for size, axis in zip(array.shape, axes, strict=True) if axis != "1"])
     letters = [axis for axis in axes if axis != "1"]
-    return adjust(array.transpose([letters.index(axis) for axis in layout.target.split()]), row.layout, network.format)
+    array = adjust(array.transpose([letters.index(axis) for axis in layout.target.split()]), kind, network.format)
+    return array if kind == row.layout else side_by_side(array)
 
 
 def _constants(network: Network) -> set[str]:

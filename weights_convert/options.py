@@ -7,7 +7,7 @@ from typing import Any, Literal
 from weights_convert.errors import ConversionError, listing, printable
 from weights_convert.tensors import NumpyArray, Tensor
 
-Format = Literal["tensorflow", "ada", "rosinality"]
+Format = Literal["tensorflow", "ada", "rosinality", "openvino"]
 Role = Literal["generator", "discriminator"]
 MAX_WIDTH = 1 << 16
 MAX_TENSORS = 10_000  # of one network; the largest official one has about 200
@@ -21,7 +21,7 @@ class Network:
     Attributes:
         role: "generator" or "discriminator".
         format: Which column of the name table its tensors are called by.
-        config: Arguments of `StyleGAN2Config` or `DiscriminatorConfig`.
+        config: Arguments of the config of its family.
         tensors: The source's own names -> tensors.
     """
 

@@ -2,19 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from jaxedit.generators.stylegan2 import StyleGAN2Config
 
 SEED = 0
 AVERAGE_SAMPLES = 4096
 MAX_NUMBERS = 1 << 21  # of latents at a time
-AVERAGE = (
-    f"note: the file has no latent_avg; the mean of {AVERAGE_SAMPLES} mapped samples (seed {SEED}) takes its place"
-)
+AVERAGE = f"note: the file has no average w; the mean of {AVERAGE_SAMPLES} mapped samples (seed {SEED}) takes its place"
 NOISE = f"note: the file has no noise maps; standard normal ones (seed {SEED}) take their place"
 
 
@@ -28,7 +23,7 @@ def noise_maps(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     return {leaf: random.randn(*shape).astype(np.float32) for leaf, shape in shapes.items()}
 
 
-def average_w(arrays: Mapping[str, np.ndarray], config: "StyleGAN2Config") -> np.ndarray:
+def average_w(arrays: Mapping[str, np.ndarray], config: Any) -> np.ndarray:
     """The mean of w over seeded samples, which is what rosinality's own scripts use when generating.
 
     Args:
@@ -47,7 +42,7 @@ def average_w(arrays: Mapping[str, np.ndarray], config: "StyleGAN2Config") -> np
     return total / np.float32(AVERAGE_SAMPLES)
 
 
-def _mapped(x: np.ndarray, arrays: Mapping[str, np.ndarray], config: "StyleGAN2Config") -> np.ndarray:
+def _mapped(x: np.ndarray, arrays: Mapping[str, np.ndarray], config: Any) -> np.ndarray:
     gain = config.mapping_lr_multiplier
     for i in range(config.mapping_layers):
         kernel, bias = arrays[f"mapping/fc{i}/kernel"], arrays[f"mapping/fc{i}/bias"]

@@ -56,9 +56,8 @@ def read_stream(data: memoryview, position: int, allowed: Allowed, budget: Budge
     return result
 
 
-def read_zip(data: memoryview, allowed: Allowed, budget: Budget) -> Any:
+def read_zip(archive: Archive, allowed: Allowed, budget: Budget) -> Any:
     """The object of an archive. Storages are checked when their numbers are asked for, everything else here."""
-    archive = Archive(data)
     members = archive.members
     roots = [name[: -len("data.pkl")] for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(roots) != 1:
