@@ -9,9 +9,11 @@ import numpy as np
 import official_formats as official
 import official_pickles as pickles
 import pytest
+from openvino_graphs import graphs, members, write_wheel
 from test_weights_convert import CONFIG, pairs
 
-from jaxedit import cli, images
+from jaxedit import cli, families, images
+from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
 from weights_convert import __main__ as weights_convert
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +51,10 @@ def test_commands_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     random = np.random.default_rng(0)
     pickles.torch_save(Path("smile.pt"), pickles.Tensor(random.standard_normal((1, 20)).astype(np.float32)))
     np.save("w_plus.npy", random.standard_normal((2, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32))
+    mobile = MobileStyleGANConfig(channels=(16, 8, 4), z_dim=6, w_dim=20, mapping_layers=2)
+    shapes = families.abstract_params(mobile)
+    params = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape).astype(np.float32), shapes)
+    write_wheel(Path("random_face-2021.7.21.1-py3-none-any.whl"), members(graphs(params, mobile)))
     shown = commands(ROOT / "README.md")
     assert len(shown) >= 6
     for program, *arguments in shown:
@@ -56,4 +62,4 @@ def test_commands_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             assert arguments[:2] == ["-m", "weights_convert"] and weights_convert.main(arguments[2:]) == 0, arguments
         else:
             assert cli.main(arguments) == 0, arguments
-    assert {path.parent.name for path in tmp_path.glob("*/grid.png")} == {"eyeglasses", "seeds", "smile"}
+    assert {path.parent.name for path in tmp_path.glob("*/grid.png")} == {"eyeglasses", "seeds", "smile", "faces"}
