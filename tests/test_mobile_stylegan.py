@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from oracles import f64
 
-from jaxedit import checkpoints, cli, families, images, save_direction
+from jaxedit import checkpoints, cli, families, images, load_direction, save_direction
+from jaxedit.directions.files import direction_from_arrays
 from jaxedit.generators import mobile_stylegan
 from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig, MobileStyleGANGenerator
+from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.nn.depthwise import depthwise_conv2d
 from jaxedit.nn.haar import inverse_haar
 from jaxedit.spaces import Direction
@@ -163,6 +165,23 @@ def test_files_and_commands_know_it(generator: MobileStyleGANGenerator, tmp_path
     assert len(drawn) == 4 and np.abs(drawn[0].astype(int) - drawn[1]).max() > 10
     assert cli.main(["info", str(tmp_path / "mobile")]) == 0
     assert "mobile_stylegan" in capsys.readouterr().out
+
+
+def test_directions_of_the_teacher_act_layer_by_layer(generator: MobileStyleGANGenerator, tmp_path: Path):
+    """Protects: which rows of a W+ direction of StyleGAN2 act on which layers, by kind and resolution."""
+    teacher = StyleGAN2Config(resolution=CONFIG.resolution)
+    vector = np.asarray(normal(6, teacher.num_ws, CONFIG.w_dim))
+    np.save(tmp_path / "rows.npy", vector)
+    direction = load_direction(tmp_path / "rows.npy", generator=generator)
+    assert direction.space == "w_plus" and np.shape(direction.vector) == (CONFIG.num_ws, CONFIG.w_dim)
+    reads = {layer.name: layer.w_index for layer in teacher.style_layers}
+    for layer in CONFIG.style_layers:
+        name = layer.name.replace("up", "conv0") if layer.kind != "torgb" else f"b{CONFIG.resolution}.torgb"
+        np.testing.assert_array_equal(np.asarray(direction.vector)[layer.w_index], vector[reads[name]])
+    published = MobileStyleGANConfig().teacher
+    assert published.count == 18 and len(published.rows) == 23 and published.rows[-3:] == (14, 17, 17)
+    with pytest.raises(ValueError, match="shape .7, 5. fits no space"):
+        direction_from_arrays({"": vector[:7]}, name="cut", generator=generator)
 
 
 @pytest.mark.parametrize(

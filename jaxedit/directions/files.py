@@ -129,13 +129,14 @@ def direction_from_arrays(
     if wrong := [array.dtype for array in arrays.values() if not _is_real(array.dtype)]:
         raise ValueError(f"{where}: holds {wrong[0]} values; a direction is made of real numbers")
     if len(arrays) == 1:
-        shape = next(iter(shapes.values()))
+        shape, rows = _of_relative(next(iter(shapes.values())), spaces)
         fits = _fitting_spaces(shape, spaces)
         if not fits or (space or fits[0]) not in fits or math.prod(shape) > MAX_NUMBERS:
             wanted = "no space" if space is None else f"space {space!r} not"
             raise ValueError(f"{where}: shape {shape} fits {wanted} of this generator{_what_fits(spaces)}")
         found = space or fits[0]
-        vector = np.asarray(next(iter(arrays.values()))).reshape(shape)
+        vector = np.asarray(next(iter(arrays.values())))
+        vector = vector.reshape(shape) if rows is None else vector.reshape(-1, shape[-1])[list(rows)]
     else:
         found, order = _of_parts(shapes, spaces, where)
         if space not in (None, found):
@@ -246,6 +247,16 @@ def _as_float32(array: np.ndarray, where: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{where}: holds values that are not finite float32 numbers")
     return array
+
+
+def _of_relative(
+    shape: tuple[int, ...], spaces: tuple[Space, ...] | None
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """The shape in a space that takes directions of another number of rows, and which of them; else as it is."""
+    for space in spaces or ():
+        if space.relative is not None and shape == (space.relative.count, *space.shape[1:]):
+            return space.shape, space.relative.rows
+    return shape, None
 
 
 def _of_parts(

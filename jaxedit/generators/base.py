@@ -20,6 +20,18 @@ class Layer(NamedTuple):
     width: int
 
 
+class Relative(NamedTuple):
+    """How the rows of a space read those of another generator's, such as a teacher's, that has another number of them.
+
+    Attributes:
+        count: Rows that the other has.
+        rows: For each row of the space, which one of the other's it takes.
+    """
+
+    count: int
+    rows: tuple[int, ...]
+
+
 class Space(NamedTuple):
     """One of the latent spaces of a generator.
 
@@ -30,12 +42,14 @@ class Space(NamedTuple):
         form: "array": a latent is an array of `shape`, its layers lie along the first axis. "parts": it is a tuple of
             vectors, one a layer; joined they have `shape`. "shared": it is one array for all layers of the next space,
             in which its directions are added.
+        relative: Directions of another number of rows are taken by it; None if there is no such generator.
     """
 
     name: str
     shape: tuple[int, ...]
     layers: tuple[Any, ...] = ()
     form: Literal["array", "parts", "shared"] = "array"
+    relative: Relative | None = None
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from jaxedit.generators import stylegan2
-from jaxedit.generators.base import Layer, Space
+from jaxedit.generators.base import Layer, Relative, Space
 from jaxedit.generators.shapes import check_styles, check_w, check_z
 from jaxedit.generators.stylegan2 import Noise, StyleGAN2Config, StyleLayer, Styles, SynthesisState
 from jaxedit.nn import conv2d
@@ -71,6 +71,18 @@ class MobileStyleGANConfig:
     def num_ws(self) -> int:
         """Rows of a w_plus code: 23 at 1024 px, of which the last is read by no layer (the official count)."""
         return 3 * len(self.channels) - 1
+
+    @property
+    def teacher(self) -> Relative:
+        """The rows of the StyleGAN2 of the same size: each layer reads that of the layer of its kind and resolution.
+
+        The transform and the first convolution of a block read that of the teacher's upsampling convolution. The bands
+        of the image read that of its last ToRGB, and so does the row that nothing reads; the teacher's convolutions at
+        the full size have no counterpart.
+        """
+        rows = [0, *(2 * block + offset for block in range(len(self.channels) - 1) for offset in (1, 2, 3))]
+        last = 2 * len(self.channels) + 1
+        return Relative(last + 1, (*rows[:-1], last, last))
 
     @property
     def mapping(self) -> StyleGAN2Config:
@@ -341,7 +353,7 @@ class MobileStyleGANGenerator(Described):
         return (
             Space("z", (config.z_dim,)),
             Space("w", (config.w_dim,), rows, "shared"),
-            Space("w_plus", (config.num_ws, config.w_dim), rows),
+            Space("w_plus", (config.num_ws, config.w_dim), rows, relative=config.teacher),
             Space("s", (sum(layer.width for layer in config.style_layers),), config.style_layers, "parts"),
         )
 
