@@ -13,10 +13,12 @@ import official_formats as official
 import official_pickles as pickles
 import pytest
 import safetensors.numpy
+from openvino_graphs import graphs, members, write_wheel
 from PIL import Image
 
 from jaxedit import Direction, arrays, checkpoints, families, images, save_direction
 from jaxedit.directions import files
+from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 from jaxedit.networks.embedding import EmbeddingConfig
@@ -27,6 +29,7 @@ CALLS = 100_000
 SECONDS, MEMORY = 5.0, 1 << 30  # of one call, and of all
 CONFIG = StyleGAN2Config(resolution=8, z_dim=4, w_dim=4, channel_base=32, channel_max=4, mapping_layers=1)
 D_CONFIG = DiscriminatorConfig(resolution=8, channel_base=32, channel_max=4, mbstd_group_size=None)
+MOBILE = MobileStyleGANConfig(channels=(4, 4), z_dim=4, w_dim=4, mapping_layers=1)
 SMALL = EmbeddingConfig(resolution=8, widths=(2,), dimensions=2, numbers=1)
 
 
@@ -100,12 +103,21 @@ def foreign() -> list[Kind]:
     other = official.random_params(D_CONFIG), D_CONFIG
     tensors = {"a": pickles.Tensor(np.ones((2, 3), np.float32)), "b": [pickles.Tensor(np.ones(2, np.float32)), 1, "x"]}
     look = lambda path: info(str(path))  # noqa: E731
+    faces = graphs(jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), families.abstract_params(MOBILE)), MOBILE)
+
+    def graph(path: Path) -> None:
+        for name, one in faces.items():
+            (path.parent / f"{name}.bin").write_bytes(one.data)
+            (path.parent / f"{name}.xml").write_text(one.xml())
+
     return [
         Kind("tensors.pt", lambda path: pickles.torch_save(path, tensors), read_tensors, 10),
         Kind("stream.pt", lambda path: pickles.torch_save(path, tensors, legacy=True), read_tensors, 10),
         Kind("rosinality.pt", lambda path: official.write_rosinality(path, pair, other), look, 4),
         Kind("ada.pkl", lambda path: official.write_ada(path, pair, other), look, 2),
         Kind("tensorflow.pkl", lambda path: official.write_tensorflow(path, pair, other), look, 2),
+        Kind("faces.whl", lambda path: write_wheel(path, members(faces)), look, 2),
+        Kind("SynthesisNetwork.xml", graph, look, 2),
     ]
 
 
