@@ -271,7 +271,7 @@ def _synthesis(reader: _Reader) -> dict[str, Tensor]:
         for name in ("conv1", "conv0"):
             part, place = _depthwise(reader, place)
             block |= {f"{name}.{key}": tensor for key, tensor in part.items()}
-        style, place = _scaled(reader, _transformed(reader, place), None)
+        style, place = _scaled(reader, _transformed(reader, place), 0)
         block |= {f"up.modulation.{part}": tensor for part, tensor in style.items()}
         blocks.insert(0, block)
         if len(blocks) > MAX_BLOCKS:
@@ -291,8 +291,9 @@ def _transformed(reader: _Reader, number: str) -> str:
     return reader.apart(number, "VariadicSplit", "")[0]
 
 
-def _scaled(reader: _Reader, number: str, taps: int | None) -> tuple[dict[str, Tensor], str]:
-    """The affine layer of the style that activations are scaled by, and these; `taps` of the kernel give the gain."""
+def _scaled(reader: _Reader, number: str, taps: int) -> tuple[dict[str, Tensor], str]:
+    """The affine layer of the style that activations are scaled by, and these; `taps` of the kernel give
+    the gain, and 0 stands for none."""
     pair = reader.apart(number, "Multiply", "", "")
     style = next((one for one in pair if reader.nodes[one].kind == ("Multiply" if taps else "Reshape")), None)
     if style is None:
@@ -303,7 +304,7 @@ def _scaled(reader: _Reader, number: str, taps: int | None) -> tuple[dict[str, T
     product, bias = reader.apart(reader.behind(style, "Reshape"), "Add", "MatMul", "Const")
     weight, _ = reader.apart(product, "MatMul", "Const", "Parameter")
     found = {"weight": reader.constant(weight), "bias": reader.constant(bias)}
-    if gain is not None and taps:
+    if gain is not None:
         reader.number(gain, (taps * found["weight"].shape[0]) ** -0.5)
     return found, data
 

@@ -23,12 +23,12 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from jaxedit.generators import stylegan2
-from jaxedit.generators.base import Layer, Relative, Space
+from jaxedit.generators.base import Relative
 from jaxedit.generators.shapes import check_styles, check_w, check_z
+from jaxedit.generators.style_based import StyleBased, split_by_layer, truncated
 from jaxedit.generators.stylegan2 import Noise, StyleGAN2Config, StyleLayer, Styles, SynthesisState
 from jaxedit.nn import conv2d
 from jaxedit.nn.depthwise import depthwise_conv2d
-from jaxedit.nn.described import Described
 from jaxedit.nn.haar import inverse_haar
 from jaxedit.nn.pytrees import Params, frozen_pytree
 
@@ -186,10 +186,7 @@ class SynthesisNetwork(nn.Module):
         self.torgb = ToBands()
 
     def styles(self, w):
-        layers = self.config.style_layers
-        ends = [sum(layer.width for layer in layers[: index + 1]) for index in range(len(layers))]
-        columns = jnp.split(self.affine(w), ends[:-1], axis=-1)
-        return tuple(s if w.ndim == 1 else s[layer.w_index] for s, layer in zip(columns, layers, strict=True))
+        return split_by_layer(self.affine(w), self.config.style_layers)
 
     def start(self, compute_dtype):
         return SynthesisState(self.const.astype(compute_dtype), None)
@@ -255,10 +252,7 @@ def map_latent(
     check_z(z, config)
     whole = stylegan2.map_latent(params, z, config=config.mapping)
     average = params["mapping"]["w_avg"]
-    truncated = average + truncation_psi * (whole - average)
-    if truncation_cutoff is None:
-        return truncated
-    return jnp.where((jnp.arange(config.num_ws) < truncation_cutoff)[:, None], truncated[None], whole[None])
+    return truncated(whole, average, truncation_psi, truncation_cutoff, num_ws=config.num_ws)
 
 
 def styles(
@@ -328,7 +322,7 @@ def synthesize(
 
 
 @frozen_pytree(leaves=("params",), notes=("fingerprint",))
-class MobileStyleGANGenerator(Described):
+class MobileStyleGANGenerator(StyleBased):
     """A MobileStyleGAN generator: `jaxedit.Generator` over the functions of this module."""
 
     params: Params
@@ -346,31 +340,9 @@ class MobileStyleGANGenerator(Described):
         return styles(self.params, w, config=self.config)
 
     @property
-    def spaces(self) -> tuple[Space, ...]:
-        """Z, W, W+ and S."""
-        config = self.config
-        rows = tuple(Layer(str(row), config.w_dim) for row in range(config.num_ws))
-        return (
-            Space("z", (config.z_dim,)),
-            Space("w", (config.w_dim,), rows, "shared"),
-            Space("w_plus", (config.num_ws, config.w_dim), rows, relative=config.teacher),
-            Space("s", (sum(layer.width for layer in config.style_layers),), config.style_layers, "parts"),
-        )
-
-    def advance(self, space: str, latent, **condition):
-        """Takes a latent one space on; Z takes `truncation_psi` and `truncation_cutoff` as `map` does."""
-        if space == "z":
-            return self.map(latent, **condition)
-        if condition or space not in ("w", "w_plus"):
-            raise ValueError(f"space {space!r} has no next one, or none that depends on {', '.join(condition)}")
-        check_w(latent, self.config)
-        if space == "w":
-            return jnp.broadcast_to(latent, (self.config.num_ws, self.config.w_dim))
-        return self.styles(latent)
-
-    def render(self, latent: Styles, **options):
-        """See `synthesize`."""
-        return self.synthesize(latent, **options)
+    def relative(self) -> Relative:
+        """StyleGAN2's rows, see `MobileStyleGANConfig.teacher`."""
+        return self.config.teacher
 
     def synthesize(self, styles: Styles, **options):
         """See `synthesize`."""

@@ -18,11 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from jaxedit.generators.base import Layer, Space
 from jaxedit.generators.config import check_config
 from jaxedit.generators.shapes import check_styles, check_w, check_z
+from jaxedit.generators.style_based import StyleBased, split_by_layer, truncated
 from jaxedit.nn import Dense, StyleConv, ToRGB, leaky_relu, normalize_second_moment, upsample2d
-from jaxedit.nn.described import Described
 from jaxedit.nn.pytrees import Params, frozen_pytree
 
 Styles = Sequence[Float[Array | np.ndarray, " _"]]
@@ -132,10 +131,7 @@ class MappingNetwork(nn.Module):
         for index in range(config.mapping_layers):
             x = leaky_relu(Dense(config.w_dim, config.mapping_lr_multiplier, name=f"fc{index}")(x))
         w_avg = self.param("w_avg", nn.initializers.zeros, (config.w_dim,))
-        truncated = w_avg + truncation_psi * (x - w_avg)
-        if truncation_cutoff is None:
-            return truncated
-        return jnp.where((jnp.arange(config.num_ws) < truncation_cutoff)[:, None], truncated[None], x[None])
+        return truncated(x, w_avg, truncation_psi, truncation_cutoff, num_ws=config.num_ws)
 
 
 class SynthesisBlock(nn.Module):
@@ -166,10 +162,7 @@ class SynthesisNetwork(nn.Module):
             setattr(self, f"b{resolution}", SynthesisBlock(config, resolution))
 
     def styles(self, w):
-        layers = self.config.style_layers
-        ends = [sum(layer.width for layer in layers[: index + 1]) for index in range(len(layers))]
-        columns = jnp.split(self.affine(w), ends[:-1], axis=-1)
-        return tuple(s if w.ndim == 1 else s[layer.w_index] for s, layer in zip(columns, layers, strict=True))
+        return split_by_layer(self.affine(w), self.config.style_layers)
 
     def start(self, compute_dtype):
         return SynthesisState(self.const.astype(compute_dtype), None)
@@ -400,7 +393,7 @@ def synthesize(
 
 
 @frozen_pytree(leaves=("params",), notes=("fingerprint",))
-class StyleGAN2Generator(Described):
+class StyleGAN2Generator(StyleBased):
     """A StyleGAN2 generator: `jaxedit.Generator` over the functions of this module."""
 
     params: Params
@@ -418,33 +411,6 @@ class StyleGAN2Generator(Described):
     def styles(self, w):
         """See `styles`."""
         return styles(self.params, w, config=self.config)
-
-    @property
-    def spaces(self) -> tuple[Space, ...]:
-        """Z, W, W+ and S."""
-        config = self.config
-        rows = tuple(Layer(str(row), config.w_dim) for row in range(config.num_ws))
-        return (
-            Space("z", (config.z_dim,)),
-            Space("w", (config.w_dim,), rows, "shared"),
-            Space("w_plus", (config.num_ws, config.w_dim), rows),
-            Space("s", (sum(layer.width for layer in config.style_layers),), config.style_layers, "parts"),
-        )
-
-    def advance(self, space: str, latent, **condition):
-        """Takes a latent one space on; Z takes `c`, `truncation_psi` and `truncation_cutoff` as `map` does."""
-        if space == "z":
-            return self.map(latent, **condition)
-        if condition or space not in ("w", "w_plus"):
-            raise ValueError(f"space {space!r} has no next one, or none that depends on {', '.join(condition)}")
-        check_w(latent, self.config)
-        if space == "w":
-            return jnp.broadcast_to(latent, (self.config.num_ws, self.config.w_dim))
-        return tuple(self.styles(latent))
-
-    def render(self, latent: Styles, **options):
-        """See `synthesize`."""
-        return self.synthesize(latent, **options)
 
     def synthesize(
         self, styles: Styles, *, noise: Noise = "const", with_features: bool = False, compute_dtype=jnp.float32

@@ -21,10 +21,10 @@ from jaxtyping import Array, Float
 from jaxedit import batch, checkpoints, progress
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.log import Log, read_rows
-from jaxedit.nn.pytrees import traced
+from jaxedit.nn.pytrees import Params, traced
 from jaxedit.training import gan, pictures, resumable
 from jaxedit.training.folder import holding
-from jaxedit.training.gan import GanState, Params
+from jaxedit.training.gan import GanState
 from jaxedit.training.gan_config import GanConfig
 
 Images = Float[Array | np.ndarray, "batch resolution resolution channels"]
