@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from sklearn.svm import LinearSVC
 
 from benchmarks import measure
 from benchmarks.pictures import save_sheet
-from jaxedit import avatars, batch, checkpoints, images, metrics, stylegan2
+from benchmarks.reproduce.world import batches_of_keys
+from jaxedit import avatars, checkpoints, images, metrics, stylegan2
 from jaxedit.avatars import models
 from jaxedit.avatars.latents import factors_from_z
 from jaxedit.avatars.training import evaluation
@@ -29,7 +29,6 @@ from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.memory import keep_freed_memory
 
-_BATCH = 96
 _TRAIN, _HELD_OUT, _FLOOR, _GENERATED = 1, 2, 3, 4  # seeds: none is the seed of a training
 _TILES = 8
 
@@ -52,17 +51,6 @@ class Options:
     """Leave out the classifiers, the parser, the keypoint and the identity network, which held-out renders measure."""
     output: Path = Path("benchmarks/output/avatars")
     """Folder for report.json, report.md and the sheets."""
-
-
-def collect(function: Callable[..., Any], shared: Any, seed: int, count: int, **static: Hashable) -> Any:
-    """`function(shared, key, **static)` of `count` keys, as NumPy arrays."""
-    raw_keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), count)))
-    size, options = batch.choose_batch_size(count, _BATCH), {"function": function, **static}
-    return batch.collected(batch.map_samples(_of_key, shared, raw_keys, batch_size=size, options=options))
-
-
-def _of_key(shared: Any, raw_key: jax.Array, *, function: Callable[..., Any], **static: Hashable) -> Any:
-    return function(shared, jax.random.wrap_key_data(raw_key), **static)
 
 
 def rendered(key: jax.Array) -> jax.Array:
@@ -98,7 +86,7 @@ def distances(
     }
 
     def features(source: StyleGAN2Generator | None, seed: int, psi: float) -> dict[str, np.ndarray]:
-        return collect(image_features, (networks, source), seed, count, truncation_psi=psi)
+        return batches_of_keys(image_features, (networks, source), jax.random.key(seed), count, truncation_psi=psi)
 
     real, kept = features(None, _HELD_OUT, 1.0), {}
     report: dict[str, Any] = {network: {} for network in networks}
@@ -114,7 +102,7 @@ def distances(
 
 def agreement(generator: StyleGAN2Generator, classifier: Any, judge: Any, count: int) -> dict[str, float]:
     """How often two independently trained classifiers say the same of generated images, for each attribute."""
-    shares = collect(_same, (generator, classifier, judge), _GENERATED, count).mean(axis=0)
+    shares = batches_of_keys(_same, (generator, classifier, judge), jax.random.key(_GENERATED), count).mean(axis=0)
     return {name: float(share) for name, share in zip(avatars.ATTRIBUTES, shares, strict=True)}
 
 
@@ -126,7 +114,7 @@ def _same(shared: Any, key: jax.Array) -> jax.Array:
 
 def separability(generator: StyleGAN2Generator, classifier: Any, count: int) -> dict[str, dict[str, float]]:
     """Validation accuracy of a linear support vector machine for each attribute in Z, W and S."""
-    codes, labels = collect(_labelled, (generator, classifier), _GENERATED, count)
+    codes, labels = batches_of_keys(_labelled, (generator, classifier), jax.random.key(_GENERATED), count)
     split = count * 3 // 4
     report: dict[str, dict[str, float]] = {}
     for space, code in codes.items():
@@ -167,7 +155,7 @@ def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.nda
     steps = between(generator, keys[:_TILES], keys[_TILES : 2 * _TILES], levels)
     tiles, columns = steps.reshape(count, *steps.shape[2:]), [f"{level:.0%}" for level in levels]
     save_sheet(options.output / "interpolation.jpg", tiles, rows=numbers, columns=columns)
-    pictures, known = collect(_described, classifier, _TRAIN, options.neighbours)
+    pictures, known = batches_of_keys(_described, classifier, jax.random.key(_TRAIN), options.neighbours)
     nearest = np.asarray(metrics.nearest_neighbors(features[:_TILES], known, k=_TILES - 1).indices)
     rows = zip(sample(generator, keys[:_TILES], 1.0), nearest, strict=True)
     tiles, columns = (

@@ -52,9 +52,14 @@ def _applied(shared: Any, sample: tuple[Any, ...], *, function: Callable[..., An
     return function(shared, *sample, **static)
 
 
-def keys(key: jax.Array, count: int) -> np.ndarray:
-    """Raw keys, which lie on the host as other samples do; `jax.random.wrap_key_data` makes them keys again."""
-    return np.asarray(jax.random.key_data(jax.random.split(key, count)))
+def batches_of_keys(function: Callable[..., Any], shared: Any, key: jax.Array, count: int, **static: Hashable) -> Any:
+    """A function `(shared, key, **static)` of so many keys that a key is split into, as NumPy arrays."""
+    raw_keys = np.asarray(jax.random.key_data(jax.random.split(key, count)))  # samples lie on the host, keys do not
+    return batches(_of_key, shared, raw_keys, of_key=function, **static)
+
+
+def _of_key(shared: Any, raw_key: jax.Array, *, of_key: Callable[..., Any], **static: Hashable) -> Any:
+    return of_key(shared, jax.random.wrap_key_data(raw_key), **static)
 
 
 def labelled_codes(world: World, *, count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -66,13 +71,13 @@ def labelled_codes(world: World, *, count: int, seed: int) -> tuple[dict[str, np
     Returns:
         Codes by space, and labels `[count, 12]` for those of Z, W and S, and for those of W+, as one array `[2, ...]`.
     """
-    codes, labels = batches(_labelled, world, keys(jax.random.key(seed), count))
+    codes, labels = batches_of_keys(_labelled, world, jax.random.key(seed), count)
     return codes, np.moveaxis(labels, 1, 0)
 
 
-def _labelled(world: World, raw_key: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
+def _labelled(world: World, key: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
     generator = world.generator
-    first, second, place = jax.random.split(jax.random.wrap_key_data(raw_key), 3)
+    first, second, place = jax.random.split(key, 3)
     z = jax.random.normal(first, (generator.config.z_dim,))
     w, other = generator.map(z), generator.map(jax.random.normal(second, z.shape))
     num_ws = generator.config.num_ws
@@ -104,15 +109,14 @@ def without(world: World, attribute: int, *, count: int, seed: int) -> np.ndarra
     """z of random samples that the classifier sees without an attribute."""
     found: list[np.ndarray] = []
     for step in itertools.count():
-        raw_keys = keys(jax.random.fold_in(jax.random.key(seed), step), 4 * BATCH)
-        z, logits = batches(_classified, world, raw_keys)
+        z, logits = batches_of_keys(_classified, world, jax.random.fold_in(jax.random.key(seed), step), 4 * BATCH)
         found.append(z[logits[:, attribute] <= 0])
         if sum(map(len, found)) >= count:
             break
     return np.concatenate(found)[:count]
 
 
-def _classified(world: World, raw_key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _classified(world: World, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     generator = world.generator
-    z = jax.random.normal(jax.random.wrap_key_data(raw_key), (generator.config.z_dim,))
+    z = jax.random.normal(key, (generator.config.z_dim,))
     return z, world.classifier.classify(generator.synthesize(generator.styles(generator.map(z)), noise="const"))
