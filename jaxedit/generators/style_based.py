@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from jaxedit.generators.base import Layer, Relative, Space
@@ -13,7 +14,7 @@ from jaxedit.generators.shapes import check_w
 from jaxedit.nn.described import Described
 
 
-def truncated(w: Array, average: Array, psi: Any, cutoff: int | None, *, num_ws: int) -> Array:
+def truncated(w: Array, average: Array | np.ndarray, psi: Any, cutoff: int | None, *, num_ws: int) -> Array:
     """Moves a w towards the average; with a cutoff the rows of w_plus, of which only the first so many are moved."""
     near = average + psi * (w - average)
     return near if cutoff is None else jnp.where((jnp.arange(num_ws) < cutoff)[:, None], near[None], w[None])
