@@ -9,6 +9,7 @@ from jaxedit.lazily import attributes_of
 
 if TYPE_CHECKING:
     from jaxedit import (
+        alignment,
         arrays,
         avatars,
         batch,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         compaction,
         datasets,
         directions,
+        faces,
         families,
         generators,
         images,
@@ -43,6 +45,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Direction",
     "Generator",
+    "alignment",
     "arrays",
     "avatars",
     "batch",
@@ -50,6 +53,7 @@ __all__ = [
     "compaction",
     "datasets",
     "directions",
+    "faces",
     "families",
     "generators",
     "images",

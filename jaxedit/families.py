@@ -8,8 +8,25 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxedit.generators import mobile_stylegan, stylegan2, stylegan2_discriminator
-from jaxedit.networks import attributes, bisenet, embedding, keypoints
+from jaxedit.generators import (
+    mobile_stylegan,
+    mobile_stylegan_staged,
+    stylegan2,
+    stylegan2_discriminator,
+    stylegan2_staged,
+)
+from jaxedit.networks import (
+    age_gender,
+    attributes,
+    bisenet,
+    embedding,
+    face_detector,
+    face_expressions,
+    face_landmarks,
+    face_recognition,
+    keypoints,
+    lpips,
+)
 
 _MILLIONS = 1 << 20
 
@@ -23,6 +40,7 @@ class Family(NamedTuple):
         init: `init(key, *, config)` draws the parameters of an untrained network.
         network: The frozen pytree, made from parameters and a config.
         largest: Numbers in its largest architecture; files that claim more are not read.
+        staged: Of generators, its synthesis in stages (`jaxedit.staged`).
     """
 
     kind: str
@@ -30,11 +48,17 @@ class Family(NamedTuple):
     init: Callable[..., Any]
     network: Callable[..., Any]
     largest: int
+    staged: Callable[..., Any] | None = None
 
 
 FAMILIES = {
     "stylegan2": Family(
-        "generator", stylegan2.StyleGAN2Config, stylegan2.init, stylegan2.StyleGAN2Generator, 128 * _MILLIONS
+        "generator",
+        stylegan2.StyleGAN2Config,
+        stylegan2.init,
+        stylegan2.StyleGAN2Generator,
+        128 * _MILLIONS,
+        stylegan2_staged.StagedStyleGAN2,
     ),
     "mobile_stylegan": Family(
         "generator",
@@ -42,6 +66,7 @@ FAMILIES = {
         mobile_stylegan.init,
         mobile_stylegan.MobileStyleGANGenerator,
         64 * _MILLIONS,
+        mobile_stylegan_staged.StagedMobileStyleGAN,
     ),
     "stylegan2_discriminator": Family(
         "discriminator",
@@ -59,6 +84,28 @@ FAMILIES = {
     ),
     "keypoints": Family(
         "network", keypoints.KeypointsConfig, keypoints.init, keypoints.KeypointDetector, 32 * _MILLIONS
+    ),
+    "lpips": Family("network", lpips.LpipsConfig, lpips.init, lpips.Lpips, 32 * _MILLIONS),
+    "face_detector": Family(
+        "network", face_detector.FaceDetectorConfig, face_detector.init, face_detector.FaceDetector, 4 * _MILLIONS
+    ),
+    "face_landmarks": Family(
+        "network", face_landmarks.FaceLandmarksConfig, face_landmarks.init, face_landmarks.FaceLandmarks, 4 * _MILLIONS
+    ),
+    "face_recognition": Family(
+        "network",
+        face_recognition.FaceRecognitionConfig,
+        face_recognition.init,
+        face_recognition.FaceRecognition,
+        32 * _MILLIONS,
+    ),
+    "age_gender": Family("network", age_gender.AgeGenderConfig, age_gender.init, age_gender.AgeGender, 4 * _MILLIONS),
+    "face_expressions": Family(
+        "network",
+        face_expressions.FaceExpressionsConfig,
+        face_expressions.init,
+        face_expressions.FaceExpressions,
+        4 * _MILLIONS,
     ),
 }
 """Name -> family. A new family is one row."""
@@ -80,6 +127,25 @@ def family_of(config: Any) -> str:
         if type(config) is family.config:
             return name
     raise TypeError(f"{type(config).__name__} is the configuration of no known family: {', '.join(FAMILIES)}")
+
+
+def staged(generator: Any, **options: Any) -> Any:
+    """Takes a generator's synthesis apart into stages.
+
+    Args:
+        generator: Of any family.
+        options: Of the family's staged form, such as `space`.
+
+    Returns:
+        A `jaxedit.staged.StagedSynthesis`.
+
+    Raises:
+        TypeError: Not a generator of a known family.
+    """
+    made = FAMILIES[family_of(generator.config)].staged
+    if made is None:
+        raise TypeError(f"{type(generator).__name__} has no synthesis in stages")
+    return made(generator, **options)
 
 
 def init(key: jax.Array, *, config: Any) -> Any:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from oracles import f64
 
-from jaxedit import checkpoints, cli, families, images, load_direction, save_direction
+from jaxedit import checkpoints, cli, families, images, load_direction, save_direction, staged
 from jaxedit.directions.files import direction_from_arrays
 from jaxedit.generators import mobile_stylegan
 from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig, MobileStyleGANGenerator
+from jaxedit.generators.mobile_stylegan_staged import StagedMobileStyleGAN
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.nn.depthwise import depthwise_conv2d
 from jaxedit.nn.haar import inverse_haar
@@ -182,6 +183,25 @@ def test_directions_of_the_teacher_act_layer_by_layer(generator: MobileStyleGANG
     assert published.count == 18 and len(published.rows) == 23 and published.rows[-3:] == (14, 17, 17)
     with pytest.raises(ValueError, match="shape .7, 5. fits no space"):
         direction_from_arrays({"": vector[:7]}, name="cut", generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("space", "joint"), [("s", False), ("s", True), ("w_plus", False), ("w_plus", True), ("w", False)]
+)
+def test_stages_render_what_the_whole_renders(generator: MobileStyleGANGenerator, space: Any, joint: bool):
+    """Protects: the staged form of the family, in all spaces, from every stage on."""
+    synthesis = families.staged(generator, space=space, joint=joint)
+    assert isinstance(synthesis, staged.StagedSynthesis) and isinstance(synthesis, StagedMobileStyleGAN)
+    w = normal(8, CONFIG.w_dim)
+    latent = {"w": w, "w_plus": normal(9, CONFIG.num_ws, CONFIG.w_dim), "s": generator.styles(w)}[space]
+    expected = generator.synthesize(latent if space == "s" else generator.styles(latent))
+    codes, state = synthesis.codes(latent), synthesis.start()
+    layers = len(CONFIG.style_layers)
+    assert len(codes) == (1 if joint or space == "w" else {"s": layers, "w_plus": CONFIG.num_ws}[space])
+    for index, code in enumerate(codes):
+        prepared = staged.prepare(synthesis, state, codes, index=index)
+        np.testing.assert_allclose(staged.render(synthesis, prepared, codes, index=index), expected, atol=1e-5)
+        state = synthesis.stage(state, code, index=index)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from untrained import QUICKLY
 
 from jaxedit import (
     Direction,
+    alignment,
     avatars,
     families,
     images,
@@ -37,12 +38,25 @@ from jaxedit import (
 from jaxedit.directions import channels
 from jaxedit.generators import mobile_stylegan, stylegan2_blocks
 from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig, MobileStyleGANGenerator
-from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator, SynthesisState
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
 from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.methods.style_intervention import edited_codes
-from jaxedit.networks import attributes, bisenet, embedding, keypoints
-from jaxedit.nn import depthwise, haar, resize, winograd
+from jaxedit.networks import (
+    age_gender,
+    attributes,
+    bisenet,
+    embedding,
+    face_crops,
+    face_detector,
+    face_expressions,
+    face_landmarks,
+    face_recognition,
+    keypoints,
+    lpips,
+)
+from jaxedit.networks.lpips import LpipsConfig
+from jaxedit.nn import crops, depthwise, haar, resize, winograd
 from jaxedit.nn.depthwise import depthwise_conv2d
 from jaxedit.nn.haar import inverse_haar
 from jaxedit.nn.resize import resize_align_corners
@@ -296,6 +310,21 @@ PARSER = bisenet.BiSeNetConfig(16, (4, 6, 8), 1, 2, 5, 4, 8, 4, 4)
 KEYPOINTS = keypoints.KeypointsConfig(16, (4, 6), 1, 2)
 EMBEDDING = embedding.EmbeddingConfig(16, (4, 6), 1, 2)
 
+
+def thumbnails() -> tuple[jax.Array, jax.Array]:
+    return batch(32, 32, 3)(), -batch(32, 32, 3)()
+
+
+def face_row(function: Callable[..., Any], config: Any) -> Row:
+    """A network of faces, of one crop; its kernels keep the size of what they multiply, or exponentials overflow."""
+    side = config.resolution
+
+    def weak() -> Any:
+        return jax.tree.map(lambda leaf: leaf * np.float32(np.prod(leaf.shape[:-1]) ** -0.5), params(config))
+
+    return Row(lambda p, s: function(p, s, config=config), batch(side, side, 3), weak, composed=True)
+
+
 TABLE = {
     "nn.conv2d": Row(conv, batch(8, 8, 6), const(3, 3, 6, 5), BOTH),
     # One kernel per sample is a grouped convolution, which the library itself never uses; XLA gathers it on one device.
@@ -461,6 +490,48 @@ TABLE = {
     "metrics.ssim": Row(lambda _, s: metrics.ssim(*s), pictures),
     "metrics.identity_score": Row(lambda _, s: metrics.identity_score(*s), lambda: (batch(7)(), -batch(7)())),
     "metrics.attribute_change": Row(lambda _, s: metrics.attribute_change(*s), lambda: (batch(7)(), -batch(7)())),
+    "mobile_stylegan.initial_state": Row(
+        lambda p, s: mobile_stylegan.initial_state(p, config=MOBILE).x * s, batch(1, 1, 1), lambda: params(MOBILE)
+    ),
+    "mobile_stylegan.synthesis_stage": Row(
+        lambda p, s: (
+            mobile_stylegan.synthesis_stage(p, SynthesisState(s[0], None), s[1], index=0, config=MOBILE, noise="none").x
+        ),
+        lambda: (batch(4, 4, MOBILE.channels[0])(), batch(MOBILE.channels[0])()),
+        lambda: params(MOBILE),
+    ),
+    "lpips.distance": Row(
+        lambda p, s: lpips.distance(p, *s, config=LpipsConfig()), thumbnails, lambda: params(LpipsConfig())
+    ),
+    "lpips.distance_map": Row(
+        lambda p, s: lpips.distance_map(p, *s, config=LpipsConfig()), thumbnails, lambda: params(LpipsConfig())
+    ),
+    "age_gender.estimate": face_row(age_gender.estimate, age_gender.AgeGenderConfig()),
+    "face_detector.detect": face_row(face_detector.detect, face_detector.FaceDetectorConfig(resolution=96)),
+    "face_detector.best_box": Row(
+        of_sample(lambda s: face_detector.best_box(face_detector.Detections(*s))),
+        lambda: (batch(5, 4)(), batch(5)()),
+    ),
+    "face_expressions.classify": face_row(face_expressions.classify, face_expressions.FaceExpressionsConfig()),
+    "face_landmarks.locate": face_row(face_landmarks.locate, face_landmarks.FaceLandmarksConfig()),
+    "face_recognition.embed": face_row(face_recognition.embed, face_recognition.FaceRecognitionConfig()),
+    "crops.sample_quad": Row(
+        lambda _, s: crops.sample_quad(*s, size=5, padding="mirror", pool=2), lambda: (batch(8, 8, 3)(), batch(4, 2)())
+    ),
+    "face_crops.box_crop": Row(
+        lambda _, s: face_crops.box_crop(s, np.array([-0.5, -0.4, 0.6, 0.7], np.float32), size=6), batch(8, 8, 3)
+    ),
+    "face_crops.place_points": Row(
+        lambda _, s: face_crops.place_points(s, np.array([-0.5, -0.4, 0.6, 0.7], np.float32), height=8, width=8),
+        batch(68, 2),
+    ),
+    "face_crops.landmark_box": Row(of_sample(face_crops.landmark_box), batch(68, 2)),
+    "face_crops.chip_of": Row(lambda _, s: face_crops.chip_of(*s, size=6), lambda: (batch(8, 8, 3)(), batch(68, 2)())),
+    "alignment.alignment_quad": Row(lambda _, s: alignment.alignment_quad(s, height=8, width=8), batch(68, 2)),
+    "alignment.align": Row(lambda _, s: alignment.align(*s, size=6), lambda: (batch(8, 8, 3)(), batch(68, 2)())),
+    "regions.landmark_mask": Row(
+        lambda _, s: as_float(regions.landmark_mask(s, region="face", height=8, width=8)), batch(68, 2)
+    ),
     "regions.mask_of": Row(lambda _, s: as_float(regions.mask_of(s, ("skin", "hair"))), parsing_maps),
     "regions.dilate": Row(lambda _, s: as_float(regions.dilate(s < 2, size=3)), parsing_maps),
     # One sample is a set of examples or of images here.
@@ -540,6 +611,12 @@ EXEMPT = {
     ),
     *("avatars.load_parser", "avatars.load_keypoints", "avatars.load_embedding"),
     *("avatars.load_direction", "avatars.load_directions"),
+    *(f"{name}.init" for name in ("lpips", "age_gender", "face_detector", "face_expressions", "face_landmarks")),
+    *("face_recognition.init", "lpips.LpipsConfig", "lpips.Lpips", "lpips.TrunkLayer"),
+    *("age_gender.AgeGenderConfig", "age_gender.AgeGender", "face_detector.FaceDetectorConfig"),
+    *("face_detector.FaceDetector", "face_detector.Detections", "face_expressions.FaceExpressionsConfig"),
+    *("face_expressions.FaceExpressions", "face_landmarks.FaceLandmarksConfig", "face_landmarks.FaceLandmarks"),
+    *("face_recognition.FaceRecognitionConfig", "face_recognition.FaceRecognition"),
     *("spaces.Direction", "spaces.resolve_layers", "images.image_grid", "images.save_png", "images.read_png"),
     *("images.open_picture", "images.check_picture"),
 }
@@ -565,6 +642,15 @@ def test_every_public_array_function_has_a_row():
     modules += (
         haar,
         depthwise,
+        crops,
+        alignment,
+        age_gender,
+        face_crops,
+        face_detector,
+        face_expressions,
+        face_landmarks,
+        face_recognition,
+        lpips,
         mobile_stylegan,
         embedding,
         staged,

@@ -13,9 +13,10 @@ from official_pickles import Tensor
 from test_weights_convert import pairs
 
 import jaxedit
+from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 from weights_convert import ConversionError, convert, standins
 from weights_convert.__main__ import main
-from weights_convert.conversion import Prepared, prepare
+from weights_convert.conversion import Built, prepare
 
 Write = Callable[[Path], Path]
 
@@ -43,14 +44,15 @@ def saved(make: Callable[[], Any], legacy: bool = False) -> Write:
     return lambda path: pickles.torch_save(path, make(), legacy=legacy)
 
 
-def prepared(source: Path, network: str | None = None) -> Prepared:
+def prepared(source: Path, network: str | None = None) -> Built:
     """What `convert` would write."""
-    return prepare(source, source.parent / "destination", network=network)
+    (built,) = prepare(source, source.parent / "destination", network=network).networks.values()
+    return built
 
 
-def check(result: Prepared) -> None:
+def check(result: Built) -> None:
     """Compares with the network of the kind that every writer here is given."""
-    params, config = pairs({})[result.role == "discriminator"]
+    params, config = pairs({})[isinstance(result.config, DiscriminatorConfig)]
     expected = {"/".join(path): array for path, array in leaves(params)}
     assert result.config == config and set(result.arrays) == set(expected)
     for leaf, array in expected.items():
@@ -116,7 +118,7 @@ def test_decoders_of_encoders_are_converted(tmp_path: Path, rows: int | None) ->
     content = {"state_dict": state, "latent_avg": Tensor(average), "opts": {"device": "cuda:0", "id_lambda": 0.1}}
     result = prepared(pickles.torch_save(tmp_path / "psp.pt", content))
     check(result)
-    assert "note: left out, beside the generator: encoder" in result.lines
+    assert "note: left out, beside the generator: encoder" in result.metadata["notes"]
     state["decoder.more"] = Tensor(np.zeros(2, np.float32))
     del state["decoder.conv1.activate.bias"]
     with pytest.raises(ConversionError, match=r"1 missing \(conv1.activate.bias\); 1 unexpected \(more\)"):
@@ -154,14 +156,14 @@ def test_the_training_generator_is_converted_aloud(tmp_path: Path) -> None:
     objects = ada()
     result = prepared(pickles.pickled(tmp_path / "x.pkl", {"G": objects["G_ema"], "D": objects["D"]}))
     check(result)
-    assert any(line.startswith("note: G is the last state of the training") for line in result.lines)
+    assert any(line.startswith("note: G is the last state of the training") for line in result.metadata["notes"])
 
 
 def test_noise_maps_are_seeded_where_there_are_none(tmp_path: Path) -> None:
     """Protects: rosinality's models from before January 2020 convert, always to the same maps."""
     source = pickles.torch_save(tmp_path / "x.pt", {"g_ema": rosinality(without="noises.")})
     result = prepared(source)
-    assert "note: the file has no noise maps; standard normal ones (seed 0) take their place" in result.lines
+    assert standins.NOISE in result.metadata["notes"]
     random = np.random.RandomState(0)
     for layer in ("b4/conv1", "b8/conv0", "b8/conv1", "b16/conv0", "b16/conv1", "b32/conv0", "b32/conv1"):
         size = int(layer[1:].split("/")[0])
@@ -371,5 +373,5 @@ def test_lists_of_the_same_dict_are_searched_once(tmp_path: Path) -> None:
     large = {str(i): None for i in range(100_000)}
     source = tmp_path / "x.pkl"
     source.write_bytes(pickle.dumps([large] * 9000, protocol=4))
-    with pytest.raises(ConversionError, match="no StyleGAN2 network"):
+    with pytest.raises(ConversionError, match="no network of a known format"):
         prepared(source)

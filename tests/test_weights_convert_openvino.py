@@ -85,7 +85,7 @@ HOSTILE: dict[str, tuple[Callable[[Files], Files], str]] = {
     "short bin": (lambda f: {**f, "data/MappingNetwork.bin": f["data/MappingNetwork.bin"][:-8]}, "does not lie in"),
     "only half": (
         lambda f: {key: value for key, value in f.items() if "Synthesis" not in key},
-        "no StyleGAN2 network of a known format",
+        "no network of a known format",
     ),
     "path traversal": (renamed("data/MappingNetwork.bin", "../MappingNetwork.bin"), "unsafe name"),
     "two nodes of one number": (changed("MappingNetwork", 'id="1"', 'id="2"'), "same number"),

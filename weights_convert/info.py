@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from weights_convert import contents, files
-from weights_convert.conversion import LICENCE, unknown
+from weights_convert.conversion import unknown
 from weights_convert.errors import ConversionError, naming, printable
 from weights_convert.tensors import Tensor
 from weights_convert.values import named_tensors
@@ -31,7 +31,7 @@ def info(path: str | os.PathLike[str]) -> list[str]:
         lines = [f"{os.fspath(path)}: {formats}, sha256 {files.sha256(path)}"]
         for name in found:
             lines += _network(found, name)
-    return [*lines, LICENCE]
+    return lines
 
 
 def _network(found: dict[str, contents.Found], name: str) -> list[str]:

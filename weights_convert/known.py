@@ -8,8 +8,8 @@ from weights_convert.unpickle import Record
 from weights_convert.values import TENSORS, named_tensors
 
 READ = (
-    "NVIDIA's StyleGAN2 pickles, of TensorFlow or PyTorch, .pt files of rosinality's stylegan2-pytorch, and"
-    " MobileStyleGAN of OpenVINO are read"
+    "NVIDIA's StyleGAN2 pickles, of TensorFlow or PyTorch, .pt files of rosinality's stylegan2-pytorch, MobileStyleGAN,"
+    " and the networks of LPIPS and face-api are read"
 )
 MAX_NAMES, MAX_VALUES = 2000, 100_000
 SAVE_NETWORK = "it does not say how the network was built; save the network itself: pickle.dump(dict(G_ema=G), file)"
@@ -26,8 +26,8 @@ NAMES = {
     r"backbone\.synthesis\.b4\.const$": "EG3D",
     r"synthesis\.b4\.const$": f"a state dict of NVIDIA's PyTorch generator; {SAVE_NETWORK}",
     r"b4\.fc\.weight$": f"a state dict of NVIDIA's PyTorch discriminator; {SAVE_NETWORK}",
-    r"lin0\.model\.1\.weight$": "the linear layers of LPIPS",
-    r"features\.0\.weight$": "a VGG or AlexNet",
+    r"lin0\.model\.1\.weight$": "the heads of LPIPS; convert the trunk's file and name this one with --heads",
+    r"features\.0\.weight$": "a VGG or AlexNet; for LPIPS name its heads with --heads",
     r"Conv2d_1a_3x3\.conv\.weight$": "an Inception network",
     r"input_layer\.0\.weight$": "an IR-SE network, for face recognition or as the encoder of pSp and e4e",
     r"layer1\.0\.conv1\.weight$": "a ResNet",

@@ -12,7 +12,6 @@ import numpy as np
 from weights_convert.options import Format
 
 if TYPE_CHECKING:
-    from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
     from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleLayer
     from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 
@@ -25,6 +24,10 @@ class Layout(NamedTuple):
     ada: str = ""
     rosinality: str = ""
     openvino: str = ""
+    lightning: str = ""
+    torch: str = ""
+    flax: str = ""
+    tfjs: str = ""
 
 
 class Row(NamedTuple):
@@ -32,17 +35,21 @@ class Row(NamedTuple):
 
     leaf: str
     layout: str
-    tensorflow: str
-    ada: str
-    rosinality: str
+    tensorflow: str = ""
+    ada: str = ""
+    rosinality: str = ""
     columns: slice | None = None
     openvino: str = ""
+    lightning: str = ""
+    torch: str = ""
+    flax: str = ""
+    tfjs: str = ""
 
 
 MAPPING_MULTIPLIER = 0.01  # of StyleGAN2's mapping network
 LAYOUTS = {
-    "vector": Layout("o", "o", "o", "o"),
-    "dense": Layout("i o", "i o", "o i", "o i"),
+    "vector": Layout("o", "o", "o", "o", lightning="o", torch="o", flax="o", tfjs="o"),
+    "dense": Layout("i o", "i o", "o i", "o i", tfjs="i o"),
     "flatten": Layout("i o", "i o", "o i", "o i"),
     "style_bias": Layout("o", "o", "o", "o"),
     "const": Layout("h w o", "1 o h w", "o h w", "1 o h w"),
@@ -52,18 +59,19 @@ LAYOUTS = {
     "rgb_bias": Layout("o", "o", "o", "1 o 1 1"),
     "noise": Layout("h w", "1 1 h w", "h w", "1 1 h w"),
     "strength": Layout("", "", "", "1"),
-    "conv": Layout("h w i o", "h w i o", "o i h w", "o i h w"),
-    "pointwise": Layout("i o", "1 1 i o", "o i 1 1", "o i 1 1"),
-    "mapped": Layout("i o", openvino="o i"),
-    "mapped_bias": Layout("o", openvino="o"),
-    "linear": Layout("i o", openvino="o i"),
-    "linear_bias": Layout("o", openvino="1 o"),
-    "bias": Layout("o", openvino="1 o 1 1"),
-    "first": Layout("h w o", openvino="1 o h w"),
-    "full": Layout("h w i o", openvino="o i h w"),
-    "depthwise": Layout("h w o", openvino="o 1 1 h w"),
-    "channels": Layout("i o", openvino="o i 1 1"),
-    "map": Layout("h w", openvino="1 1 h w"),
+    "conv": Layout("h w i o", "h w i o", "o i h w", "o i h w", torch="o i h w", flax="h w i o", tfjs="h w i o"),
+    "pointwise": Layout("i o", "1 1 i o", "o i 1 1", "o i 1 1", tfjs="1 1 i o"),
+    "mapped": Layout("i o", openvino="o i", lightning="o i"),
+    "mapped_bias": Layout("o", openvino="o", lightning="o"),
+    "linear": Layout("i o", openvino="o i", lightning="o i"),
+    "linear_bias": Layout("o", openvino="1 o", lightning="o"),
+    "bias": Layout("o", openvino="1 o 1 1", lightning="1 o 1 1"),
+    "first": Layout("h w o", openvino="1 o h w", lightning="1 o h w"),
+    "full": Layout("h w i o", openvino="o i h w", lightning="o i h w"),
+    "depthwise": Layout("h w o", openvino="o 1 1 h w", lightning="o 1 h w", tfjs="h w o 1"),
+    "channels": Layout("i o", openvino="o i 1 1", lightning="o i 1 1"),
+    "map": Layout("h w", openvino="1 1 h w", lightning="1 1 h w"),
+    "head": Layout("o", torch="1 o 1 1", flax="1 1 o 1"),
 }
 BANDS = "_bands"
 """Ends the name of a layout whose last axis becomes the bands of an inverse Haar transform."""
@@ -75,9 +83,9 @@ def adjust(array: np.ndarray, layout: str, source: Format) -> np.ndarray:
         return array[::-1, ::-1]  # both PyTorch forms store the up-sampling kernels flipped
     if layout == "style_bias" and source == "tensorflow":
         return array + np.float32(1)  # TensorFlow adds the one at run time
-    if layout == "mapped":  # exported with the gain that ours applies at run time
+    if layout == "mapped" and source == "openvino":  # exported with the gain that ours applies at run time
         return array * np.float32(len(array) ** 0.5 / MAPPING_MULTIPLIER)
-    if layout == "mapped_bias":
+    if layout == "mapped_bias" and source == "openvino":
         return array * np.float32(1 / MAPPING_MULTIPLIER)
     if layout == "flatten":  # rows count channels, height, width; ours height, width, channels
         rows, columns = array.shape
@@ -154,42 +162,6 @@ def _style_layer(layer: "StyleLayer", columns: slice) -> Iterator[Row]:
     yield Row(leaf + "/noise_const", "noise", *noise)
     strength = tensorflow + "/noise_strength", ada + ".noise_strength", rosinality + ".noise.weight"
     yield Row(leaf + "/noise_strength", "strength", *strength)
-
-
-def mobile_rows(config: "MobileStyleGANConfig") -> Iterator[Row]:
-    """The table of MobileStyleGAN's generator."""
-
-    def row(leaf: str, layout: str, source: str, columns: slice | None = None) -> Row:
-        return Row(leaf, layout, "", "", "", columns, source)
-
-    yield row("mapping/w_avg", "vector", "")
-    for i in range(config.mapping_layers):
-        yield row(f"mapping/fc{i}/kernel", "mapped", f"mapping.fc{i}.weight")
-        yield row(f"mapping/fc{i}/bias", "mapped_bias", f"mapping.fc{i}.bias")
-    yield row("synthesis/const", "first", "const")
-    start, last = 0, f"b{config.resolution // 2}"
-    for layer in config.style_layers:
-        columns, start = slice(start, start + layer.width), start + layer.width
-        source = "torgb" if layer.kind == "torgb" else layer.name
-        bands = BANDS if layer.kind == "up" else ""
-        yield row("synthesis/affine/kernel", "linear" + bands, f"{source}.modulation.weight", columns)
-        yield row("synthesis/affine/bias", "linear_bias" + bands, f"{source}.modulation.bias", columns)
-        if layer.kind == "up":
-            continue
-        leaf = f"synthesis/{source.replace('.', '_')}"
-        before_bands = layer.kind == "torgb" or (layer.name.endswith("conv1") and not layer.name.startswith(f"{last}."))
-        bands = BANDS if before_bands else ""
-        finish = leaf if layer.kind == "torgb" else f"{leaf}/finish"
-        yield row(f"{finish}/bias", "bias" + bands, f"{source}.bias")
-        if layer.kind == "torgb":
-            yield row(f"{leaf}/kernel", "channels" + bands, f"{source}.weight")
-            continue
-        yield row(f"{finish}/noise_const", "map", f"{source}.noise")
-        if layer.resolution == 4:
-            yield row(f"{leaf}/kernel", "full" + bands, f"{source}.weight")
-        else:
-            yield row(f"{leaf}/depthwise", "depthwise", f"{source}.depthwise")
-            yield row(f"{leaf}/pointwise", "channels" + bands, f"{source}.pointwise")
 
 
 def discriminator_rows(config: "DiscriminatorConfig") -> Iterator[Row]:

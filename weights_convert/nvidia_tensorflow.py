@@ -3,7 +3,7 @@
 from typing import Any
 
 from weights_convert.errors import ConversionError, described
-from weights_convert.options import Network, Options, Role, add_tensor, channels, resolution
+from weights_convert.options import STYLEGAN2, Network, Options, Role, add_tensor, channels, resolution
 from weights_convert.tensors import Tensor
 from weights_convert.unpickle import Record
 
@@ -44,7 +44,7 @@ def network(name: str, role: Role, source: Record) -> Network:
             )
     config = _generator(options, tensors) if role == "generator" else _discriminator(options, tensors, source)
     options.finish()
-    return Network(role, "tensorflow", config, tensors)
+    return Network(STYLEGAN2[role], "tensorflow", config, tensors)
 
 
 def _collect(tensors: dict[str, Tensor], prefix: str, source: Any, seen: list[Any]) -> None:

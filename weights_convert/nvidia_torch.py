@@ -3,7 +3,7 @@
 from typing import Any
 
 from weights_convert.errors import ConversionError, printable
-from weights_convert.options import Network, Options, Role, add_tensor, channels, plain, resolution
+from weights_convert.options import STYLEGAN2, Network, Options, Role, add_tensor, channels, plain, resolution
 from weights_convert.tensors import Tensor
 from weights_convert.unpickle import Record
 
@@ -46,7 +46,7 @@ def network(name: str, role: Role, source: Record) -> Network:
     options = _options(name, source, GENERATOR_ARGUMENTS if is_generator else DISCRIMINATOR_ARGUMENTS)
     options.require("interp_embed", False)
     config = _generator(options, source) if is_generator else _discriminator(options, source)
-    return Network(role, "ada", config, tensors)
+    return Network(STYLEGAN2[role], "ada", config, tensors)
 
 
 def _collect(tensors: dict[str, Tensor], prefix: str, module: Any, seen: dict[int, Any]) -> None:

@@ -166,7 +166,7 @@ def network(name: str, role: Role, model: Model) -> Network:
         "w_dim": tensors["mapping.fc0.weight"].shape[0],
         "mapping_layers": layers,
     }
-    return Network(role, "openvino", config, tensors)
+    return Network("mobile_stylegan", "openvino", config, tensors)
 
 
 class _Reader:

@@ -7,8 +7,14 @@ from typing import Any, Literal
 from weights_convert.errors import ConversionError, listing, printable
 from weights_convert.tensors import NumpyArray, Tensor
 
-Format = Literal["tensorflow", "ada", "rosinality", "openvino"]
-Role = Literal["generator", "discriminator"]
+Format = Literal["tensorflow", "ada", "rosinality", "openvino", "lightning", "torch", "flax", "tfjs"]
+Role = Literal["generator", "discriminator", "network"]
+STYLEGAN2 = {"generator": "stylegan2", "discriminator": "stylegan2_discriminator"}
+ROLES: dict[str, Role] = {
+    "stylegan2": "generator",
+    "stylegan2_discriminator": "discriminator",
+    "mobile_stylegan": "generator",
+}
 MAX_WIDTH = 1 << 16
 MAX_TENSORS = 10_000  # of one network; the largest official one has about 200
 MAX_NAME = 4096
@@ -19,16 +25,23 @@ class Network:
     """One network of a checkpoint, before conversion.
 
     Attributes:
-        role: "generator" or "discriminator".
+        family: A key of `jaxedit.families.FAMILIES`.
         format: Which column of the name table its tensors are called by.
         config: Arguments of the config of its family.
         tensors: The source's own names -> tensors.
+        notes: Remarks for the user.
     """
 
-    role: Role
+    family: str
     format: Format
     config: dict[str, Any]
     tensors: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def role(self) -> Role:
+        """What kind of network it is."""
+        return ROLES.get(self.family, "network")
 
 
 def add_tensor(tensors: dict[str, Tensor], name: str, value: Any) -> None:

@@ -52,18 +52,19 @@ def network(name: str, role: Role, source: dict[str, Any]) -> Network:
     for key, value in source.items():
         add_tensor(tensors, key, value)
     if role == "discriminator":
-        return Network("discriminator", "rosinality", _discriminator(tensors), tensors)
+        return Network("stylegan2_discriminator", "rosinality", _discriminator(tensors), tensors)
     if "latent_avg" in tensors:
-        tensors["latent_avg"] = _row(tensors["latent_avg"])
-    return Network("generator", "rosinality", _generator(tensors), tensors)
+        tensors["latent_avg"] = row(tensors["latent_avg"])
+    return Network("stylegan2", "rosinality", _generator(tensors), tensors)
 
 
-def _row(average: Tensor) -> Tensor:
+def row(average: Tensor) -> Tensor:
     """One of the equal rows that pSp and e4e have; any other tensor as it is."""
-    if len(average.shape) == 2 and 1 <= average.shape[0] <= MAX_ROWS:
+    while len(average.shape) > 1 and 1 <= average.shape[0] <= MAX_ROWS:
         rows = average.view()
-        if (rows == rows[0]).all():
-            return Tensor(average.storage, average.offset, average.shape[1:], average.strides[1:])
+        if not (rows == rows[0]).all():
+            break
+        average = Tensor(average.storage, average.offset, average.shape[1:], average.strides[1:])
     return average
 
 

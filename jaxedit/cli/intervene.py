@@ -31,12 +31,12 @@ from jaxedit.cli.records import (
 from jaxedit.digests import digest, file_digest
 from jaxedit.directions.tables import split_row
 from jaxedit.generators.base import Generator, space_named
-from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.log import Log, read_rows
 from jaxedit.messages import listing, warn
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
+from jaxedit.faces import FaceNetworks
 from jaxedit.networks.bisenet import FaceParser
 from jaxedit.spaces import Direction, displacement, edited
 from jaxedit.suggestions import choose
@@ -48,13 +48,13 @@ _MEASURED = ("outside_mse", "outside_mse_plain", "steps")
 
 class LocalEdit(NamedTuple):
     """What is edited how and where: the direction of the displacement, the normal in S, the strength, the name in file
-    names, and the parsing classes that may change (for a parser)."""
+    names, and the region that may change (none for masks)."""
 
     direction: Direction
     normal: Direction
     strength: float
     name: str
-    classes: tuple[str, ...]
+    region: str
 
     def picture(self, code: str) -> str:
         """File name of a code's picture."""
@@ -62,9 +62,9 @@ class LocalEdit(NamedTuple):
 
 
 class Region(NamedTuple):
-    """What says where the image may change: a parser, or masks from files; and the dilation."""
+    """What says where the image may change: a parser or landmarks, or masks from files; and the dilation."""
 
-    parser: FaceParser | None
+    parser: FaceParser | FaceNetworks | None
     masks: Path | None
     dilation: int | None
 
@@ -146,7 +146,7 @@ def _report(output: Path, names: Sequence[str], *, written: int, kept: int) -> N
 
 def _drawn(
     command: Intervene,
-    generator: StyleGAN2Generator,
+    generator: Generator,
     edits: Sequence[LocalEdit],
     region: Region,
     config: InterventionConfig,
@@ -165,7 +165,7 @@ def _drawn(
 
 def _edited(
     command: Intervene,
-    generator: StyleGAN2Generator,
+    generator: Generator,
     edit: LocalEdit,
     region: Region,
     config: InterventionConfig,
@@ -180,10 +180,10 @@ def _edited(
     """
     split = batch.divided()
     shared = batch.replicated(split)
-    synthesis = StagedStyleGAN2(
+    synthesis = families.staged(
         jax.device_put(generator, shared),
         joint=command.mode == "joint",
-        noise=command.noise_mode,  # pyright: ignore[reportArgumentType]
+        noise=command.noise_mode,
         compute_dtype=jnp.dtype(command.compute_dtype),
     )
     region = region._replace(parser=jax.device_put(region.parser, shared))
@@ -225,9 +225,7 @@ def _config(command: Intervene) -> InterventionConfig:
 
 def _edits(command: Intervene, generator: Generator) -> list[LocalEdit]:
     """Every attribute, or the direction, at every strength."""
-    if not isinstance(generator, StyleGAN2Generator):
-        raise ValueError(f"{command.checkpoint}: intervene takes a StyleGAN2, whose synthesis has stages of styles")
-    if generator.config.c_dim:
+    if "c" in generator.conditions and generator.config.c_dim:
         raise ValueError("intervene takes unconditional networks")
     if not command.attribute:
         directions = [_of_files(command, generator)]
@@ -241,7 +239,7 @@ def _edits(command: Intervene, generator: Generator) -> list[LocalEdit]:
         pair = [(avatars.load_direction(name, space=space), avatars.load_direction(name, space="s")) for name in names]
         directions = list(zip(names, pair, strict=True))
     edits = [
-        LocalEdit(direction, normal, strength, name, _classes(command, name))
+        LocalEdit(direction, normal, strength, name, _region_of(command, name))
         for name, (direction, normal) in directions
         for strength in command.strengths
     ]
@@ -250,7 +248,7 @@ def _edits(command: Intervene, generator: Generator) -> list[LocalEdit]:
     return edits
 
 
-def _of_files(command: Intervene, generator: StyleGAN2Generator) -> tuple[str, tuple[Direction, Direction]]:
+def _of_files(command: Intervene, generator: Generator) -> tuple[str, tuple[Direction, Direction]]:
     if command.direction is None or command.normal is None:
         raise ValueError("give --attribute (built-in generator), or --direction and --normal")
     direction = given_direction(command.direction, command, generator)
@@ -261,27 +259,35 @@ def _of_files(command: Intervene, generator: StyleGAN2Generator) -> tuple[str, t
     return (file.stem if row is None else f"{file.stem}_{row}"), (direction, normal)
 
 
-def _classes(command: Intervene, name: str) -> tuple[str, ...]:
-    """What may change by a parser's map: --region, or the region of the attribute; nothing for masks."""
+def _region_of(command: Intervene, name: str) -> str:
+    """What may change by a parser's map or landmarks: --region, or the region of the attribute; nothing for masks."""
     if command.mask is not None:
-        return ()
+        return ""
     region = command.region or (name if command.attribute else "")
     if not region:
         raise ValueError("give --region, or --mask")
-    return regions.classes_of(region)
+    if command.faces is None:
+        regions.classes_of(region)
+    else:
+        regions.landmark_mask(np.zeros((68, 2), np.float32), region=region, height=1, width=1)
+    return region
 
 
 def _region(command: Intervene) -> Region:
     if command.dilation is not None and command.dilation < 1:
         raise ValueError(f"--dilation is {command.dilation}; 1 leaves the region as it is")
     if command.mask is not None:
-        if command.region or command.parser:
+        if command.region or command.parser or command.faces:
             raise ValueError("give either --mask or --region")
         return Region(None, command.mask, command.dilation or 1)
+    if command.faces is not None:
+        if command.parser:
+            raise ValueError("give either --parser or --faces")
+        return Region(faces.load(command.faces), None, command.dilation)
     from jaxedit.avatars.models import load_parser
 
     if command.parser is None and str(command.checkpoint) != checkpoints.BUILT_IN:
-        raise ValueError("--region needs a --parser for this generator; or give --mask")
+        raise ValueError("--region needs a --parser or --faces for this generator; or give --mask")
     parser = load_parser() if command.parser is None else checkpoints.load_network(command.parser)
     if not isinstance(parser, FaceParser):
         raise ValueError(f"{command.parser}: a network of another kind than a face parser")
@@ -302,7 +308,7 @@ def _posed(
     way = {"start": start, "condition": tuple(condition_of(command).items())}
     styles = _styles(synthesis.generator, latents, *directions, edit.strength, **way)
     originals = stage_programs.synthesize(synthesis, jax.vmap(synthesis.codes)(styles[0]))
-    options = {"classes": edit.classes, "dilation": region.dilation}
+    options = {"where": edit.region, "dilation": region.dilation}
     return _pose(synthesis, region.parser, styles, originals, given, **options)
 
 
@@ -326,11 +332,14 @@ def _styles(generator, latents, direction, normal, strength, *, start, condition
     return jax.vmap(one)(latents)
 
 
-@functools.partial(jax.jit, static_argnames=("classes", "dilation"))
-def _pose(synthesis, parser, styles, originals, given, *, classes, dilation):
+@functools.partial(jax.jit, static_argnames=("where", "dilation"))
+def _pose(synthesis, parser, styles, originals, given, *, where, dilation):
     def one(styles: Any, image: jax.Array, mask: jax.Array) -> Problem:
         before, after, normal = styles
-        mask = mask if parser is None else _parsed(parser, classes, image)
+        if isinstance(parser, FaceNetworks):
+            mask = parser.mask(image, region=where)
+        elif parser is not None:
+            mask = _parsed(parser, regions.classes_of(where), image)
         dilated = regions.dilate(mask, size=dilation)
         return style_intervention.pose(synthesis, before, after, normal, dilated, image=image)
 
@@ -371,7 +380,7 @@ def _measured(problem: Problem, drawn: dict[str, jax.Array]) -> dict[str, jax.Ar
 
 def _settings(
     command: Intervene,
-    generator: StyleGAN2Generator,
+    generator: Generator,
     edits: Sequence[LocalEdit],
     region: Region,
     config: InterventionConfig,
@@ -381,9 +390,10 @@ def _settings(
             edit.name: [digest(np.asarray(d.vector), d.space, d.layers, d.unit) for d in (edit.direction, edit.normal)]
             for edit in edits
         },
-        "region": {edit.name: list(edit.classes) for edit in edits},
+        "region": {edit.name: list(regions.classes_of(edit.region)) if edit.region else [] for edit in edits},
         "mask": None if region.masks is None else masks_digest(region.masks),
         "parser": None if command.parser is None else file_digest(command.parser),
+        "faces": None if region.parser is None or command.faces is None else digest(region.parser),
         "latents": latents_digest(command.latents),
         "mode": command.mode,
         "dilation": command.dilation,

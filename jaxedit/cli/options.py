@@ -114,6 +114,8 @@ class Intervene(Drawing):
     Default: that of --attribute."""
     parser: Path | None = None
     """File of a face parser, for --region. Default: the built-in one for the built-in generator."""
+    faces: Path | None = None
+    """Folder of face-api's networks, whose landmarks outline the --region: mouth, lips, eyes, brows, nose, face, ..."""
     mask: Path | None = None
     """What may change, as a PNG file (white) of the images' size, or a folder with one for each: seed0000.png, ..."""
     dilation: int | None = None

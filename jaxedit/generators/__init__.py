@@ -8,12 +8,21 @@ if TYPE_CHECKING:
     from jaxedit.generators import (
         base,
         mobile_stylegan,
+        mobile_stylegan_staged,
         stylegan2,
         stylegan2_blocks,
         stylegan2_discriminator,
         stylegan2_staged,
     )
 
-__all__ = ["base", "mobile_stylegan", "stylegan2", "stylegan2_blocks", "stylegan2_discriminator", "stylegan2_staged"]
+__all__ = [
+    "base",
+    "mobile_stylegan",
+    "mobile_stylegan_staged",
+    "stylegan2",
+    "stylegan2_blocks",
+    "stylegan2_discriminator",
+    "stylegan2_staged",
+]
 
 __getattr__, __dir__ = attributes_of(__name__, modules=__all__)

@@ -47,7 +47,7 @@ def config_from_dict(cls: type[Config], values: Any) -> Config:
     """Makes a config from JSON values.
 
     Args:
-        cls: A frozen dataclass whose fields are numbers, None, or tuples of numbers.
+        cls: A frozen dataclass whose fields are numbers, text, None, or tuples of those.
         values: The dict that `config_to_dict` gave; absent fields take their defaults.
 
     Returns:
@@ -72,6 +72,6 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     shown, allowed = printable(repr(value), 100), typing.get_args(kind) or (kind,)
     if isinstance(value, bool) or not isinstance(value, (*allowed, int) if float in allowed else allowed):
         raise ValueError(f"{name} is {shown}, expected {' or '.join(kind.__name__ for kind in allowed)}")
-    if value is not None and not 0 <= value <= _LARGEST:
+    if isinstance(value, int | float) and not 0 <= value <= _LARGEST:
         raise ValueError(f"{name} is {shown}, expected a value from 0 to {_LARGEST}")
     return float(value) if value is not None and float in allowed else value

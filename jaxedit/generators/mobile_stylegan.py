@@ -282,6 +282,45 @@ def _apply(params: Params, *arguments: Any, config: MobileStyleGANConfig, method
     return SynthesisNetwork(config).apply({"params": params["synthesis"]}, *arguments, method=method)
 
 
+def initial_state(params: Params, *, config: MobileStyleGANConfig, compute_dtype: Any = jnp.float32) -> SynthesisState:
+    """The state before the first style layer.
+
+    Args:
+        params: As made by `init`.
+        config: The architecture.
+        compute_dtype: See `synthesize`.
+
+    Returns:
+        The learned constant, and no image.
+    """
+    return _apply(params, compute_dtype, config=config, method="start")
+
+
+def synthesis_stage(
+    params: Params,
+    state: SynthesisState,
+    style: Float[Array | np.ndarray, " width"],
+    *,
+    index: int,
+    config: MobileStyleGANConfig,
+    noise: Noise = "const",
+) -> SynthesisState:
+    """Applies one style layer; `synthesize` applies all of them in order.
+
+    Args:
+        params: As made by `init`.
+        state: From `initial_state` or the layer before.
+        style: `[width]` of this layer.
+        index: Of the layer in `config.style_layers`.
+        config: The architecture.
+        noise: See `synthesize`.
+
+    Returns:
+        The next state; that of the last layer has as its image the bands `[resolution / 2, resolution / 2, 12]`.
+    """
+    return _apply(params, state, style, index, noise, config=config, method="stage")
+
+
 def synthesize(
     params: Params,
     styles: Styles,
@@ -311,11 +350,12 @@ def synthesize(
         ValueError: Not one style vector of the right width for every layer, such as a w, or a batch.
     """
     check_styles(styles, config)
-    state = _apply(params, compute_dtype, config=config, method="start")
+    state = initial_state(params, config=config, compute_dtype=compute_dtype)
     features = {}
     for index, layer in enumerate(config.style_layers):
-        state = _apply(params, state, styles[index], index, noise, config=config, method="stage")
+        state = synthesis_stage(params, state, styles[index], index=index, config=config, noise=noise)
         features[layer.name] = state.x
+    assert state.image is not None
     image = 0.5 * state.image[:, :, :3] if preview else inverse_haar(state.image)
     features[config.style_layers[-1].name] = image
     return (image, features) if with_features else image

@@ -262,12 +262,12 @@ def styles(
     return _apply_synthesis(params, w, config=config, method="styles")
 
 
-def split_styles(flat: Float[ArrayLike, " total"], *, config: StyleGAN2Config) -> Styles:
+def split_styles(flat: Float[ArrayLike, " total"], *, config: Any) -> Styles:
     """Divides a flat style code into one vector per entry of `config.style_layers`.
 
     Args:
         flat: `[sum of the widths]`, un-gained styles (StyleSpace's order: per resolution conv(s), then toRGB).
-        config: The architecture.
+        config: The architecture, of any family with `style_layers`.
 
     Returns:
         A tuple of vectors `[width]`, dtype kept.

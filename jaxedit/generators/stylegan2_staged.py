@@ -55,12 +55,12 @@ class StagedStyleGAN2:
         generator = self.generator
         return stylegan2.initial_state(generator.params, config=generator.config, compute_dtype=self.compute_dtype)
 
-    def stage(self, state: SynthesisState, code: Array, *, index: int) -> Any:
+    def stage(self, state: Any, code: Array, *, index: int) -> Any:
         """See `StagedSynthesis`."""
         layers, styles = self._layers(index), self._read(code, index)
         for layer in layers:
             state = self._layer(state, styles[layer], layer)
-        if layers[-1] + 1 < len(self.generator.config.style_layers):
+        if not layers or layers[-1] + 1 < len(self.generator.config.style_layers):
             return state
         assert state.image is not None
         return state.image

@@ -5,8 +5,32 @@ from typing import TYPE_CHECKING
 from jaxedit.lazily import attributes_of
 
 if TYPE_CHECKING:
-    from jaxedit.networks import attributes, bisenet, embedding, keypoints
+    from jaxedit.networks import (
+        age_gender,
+        attributes,
+        bisenet,
+        embedding,
+        face_crops,
+        face_detector,
+        face_expressions,
+        face_landmarks,
+        face_recognition,
+        keypoints,
+        lpips,
+    )
 
-__all__ = ["attributes", "bisenet", "embedding", "keypoints"]
+__all__ = [
+    "age_gender",
+    "attributes",
+    "bisenet",
+    "embedding",
+    "face_crops",
+    "face_detector",
+    "face_expressions",
+    "face_landmarks",
+    "face_recognition",
+    "keypoints",
+    "lpips",
+]
 
 __getattr__, __dir__ = attributes_of(__name__, modules=__all__)

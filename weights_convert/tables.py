@@ -1,0 +1,68 @@
+"""For every family of networks its name table and the licence of the weights; what each format may lack."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from weights_convert.names import Row, discriminator_rows, generator_rows
+from weights_convert.names_face_api import (
+    age_gender_rows,
+    dense_trunk_rows,
+    face_detector_rows,
+    face_recognition_rows,
+)
+from weights_convert.names_lpips import lpips_rows
+from weights_convert.names_mobile import mobile_rows
+from weights_convert.options import Format, Network
+
+KEPT = "Converted weights keep the licence of the file they come from."
+NVIDIA = (
+    f"{KEPT} NVIDIA's StyleGAN2 weights, in any format, are under the NVIDIA Source Code License: non-commercial use"
+    " only."
+)
+STUDENT = (
+    f"{KEPT} MobileStyleGAN's published weights were distilled from NVIDIA's StyleGAN2, whose licence allows"
+    " non-commercial use only: treat them alike."
+)
+FACE_API = f"{KEPT} face-api's weights are under the MIT licence."
+
+
+class Table(NamedTuple):
+    """A family's rows, made from its config, and what is known of the licence of its weights."""
+
+    rows: Callable[[Any], Iterable[Row]]
+    licence: str
+
+
+TABLES = {
+    "stylegan2": Table(generator_rows, NVIDIA),
+    "stylegan2_discriminator": Table(discriminator_rows, NVIDIA),
+    "mobile_stylegan": Table(mobile_rows, STUDENT),
+    "lpips": Table(lpips_rows, f"{KEPT} LPIPS is under the BSD licence."),
+    "face_recognition": Table(face_recognition_rows, FACE_API),
+    "face_landmarks": Table(dense_trunk_rows, FACE_API),
+    "face_expressions": Table(dense_trunk_rows, FACE_API),
+    "age_gender": Table(age_gender_rows, FACE_API),
+    "face_detector": Table(face_detector_rows, FACE_API),
+}
+"""Family -> table. A new network is one row."""
+
+MAY_LACK: dict[Format, tuple[str, ...]] = {
+    "rosinality": ("noise", "average"),
+    "openvino": ("average",),
+    "lightning": ("average",),
+}
+
+
+def missing(network: Network, rows: list[Row]) -> dict[str, list[Row]]:
+    """The rows of noise maps and of the average w that the format may lack and the file does, each all or none."""
+    groups = {
+        "noise": [row for row in rows if row.layout == "noise"],
+        "average": [row for row in rows if row.leaf == "mapping/w_avg"],
+    }
+    lacking = MAY_LACK.get(network.format, ())
+    return {
+        name: []
+        if name not in lacking or any(getattr(row, network.format) in network.tensors for row in group)
+        else group
+        for name, group in groups.items()
+    }
