@@ -96,8 +96,8 @@ class FaceNetworks(Described):
         Returns:
             In the order of `ATTRIBUTES`: gender (log odds of what the network calls male), age (years), smile (log odds
             of "happy" against the other expressions), mouth_open (height of the gap between the lips, of the mouth's
-            width), narrow_eyes (minus the height of the eyes, of their width), surprise (log odds), yaw (how far the nose
-            is to the right of the middle of the jaw, of half the jaw's width).
+            width), narrow_eyes (minus the height of the eyes, of their width), surprise (log odds), yaw (how far the
+            nose is to the right of the middle of the jaw, of half the jaw's width).
         """
         return self.judge(image).attributes
 

@@ -29,7 +29,7 @@ SMALL: dict[str, tuple[Any, Any, Any]] = {
     "recognition": (
         face_recognition,
         face_recognition.embed,
-        face_recognition.FaceRecognitionConfig(37, 4, (1, 2), 7),
+        face_recognition.FaceRecognitionConfig(39, 4, (1, 2), 7),
     ),
     "detector": (
         face_detector,

@@ -1,7 +1,8 @@
-"""`jaxedit fit-direction`: a direction from a file or folder of latents and their labels."""
+"""`jaxedit fit-direction`: a direction from latents and their labels, read from files or drawn and looked at."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from jaxedit import batch, checkpoints
 from jaxedit.cli.array_files import read_arrays
 from jaxedit.cli.given_directions import with_spaces
+from jaxedit.cli.judged import judged_samples
 from jaxedit.cli.labels import read_labels
 from jaxedit.cli.latents import LABELS, StoredLatents, rows, stored_latents
 from jaxedit.cli.options import FitDirection
@@ -34,18 +36,16 @@ def run(command: FitDirection) -> None:
     _check(command)
     generator = None if command.checkpoint is None else checkpoints.load(command.checkpoint)
     command = with_spaces(command, generator)
+    if command.samples is not None:
+        if generator is None or command.latents_space not in (None, "z"):
+            raise ValueError("--samples needs the --checkpoint that draws them, and they are in z")
+        command = dataclasses.replace(command, latents_space="z")
     _check_way(command, generator)
-    stored = stored_latents(command.latents, besides=command.labels)
-    shapes = _shapes(stored, command.latents_space or command.space, generator)
-    labels = read_labels(
-        _label_file(command),
-        stored,
-        [shape[0] for shape in shapes],
-        scores=command.fraction is not None,
-        attribute=command.attribute,
-    )
-    conditions = _conditions(command, generator, shapes[0][1:])
-    latents = np.concatenate([part for one, shape in zip(stored, shapes, strict=True) for part in rows(one, shape)])
+    if command.samples is None or generator is None:
+        latents, labels = _stored(command, generator)
+    else:
+        latents, labels = judged_samples(command, generator)
+    conditions = _conditions(command, generator, latents.shape[1:])
     if command.fraction is not None:
         chosen, labels = svm.select_extremes(labels, fraction=command.fraction)
         latents = latents[chosen]
@@ -68,6 +68,24 @@ def run(command: FitDirection) -> None:
         f"{boundary.direction.accuracy:.1%} of the held-out samples right, {boundary.train_accuracy:.1%} of the others"
     )
     print(f"{command.output}: {len(labels)} samples, {accuracy}{zeros}")
+
+
+def _stored(command: FitDirection, generator: Generator | None) -> tuple[np.ndarray, np.ndarray]:
+    """Latents and labels from files."""
+    if command.latents is None:
+        raise ValueError("give latents, or --samples to draw them")
+    stored = stored_latents(command.latents, besides=command.labels)
+    shapes = _shapes(stored, command.latents_space or command.space, generator)
+    labels = read_labels(
+        _label_file(command, command.latents),
+        stored,
+        [shape[0] for shape in shapes],
+        scores=command.fraction is not None,
+        attribute=command.attribute,
+    )
+    return np.concatenate(
+        [part for one, shape in zip(stored, shapes, strict=True) for part in rows(one, shape)]
+    ), labels
 
 
 def _check(command: FitDirection) -> None:
@@ -133,14 +151,12 @@ def _conditions(command: FitDirection, generator: Generator | None, held: tuple[
     return found
 
 
-def _label_file(command: FitDirection) -> Path:
+def _label_file(command: FitDirection, latents: Path) -> Path:
     if command.labels is not None:
         return command.labels
-    found = [command.latents / name for name in LABELS if (command.latents / name).is_file()]
+    found = [latents / name for name in LABELS if (latents / name).is_file()]
     if not found:
-        raise ValueError(
-            f"{command.latents}: no labels; name their file with --labels, or put {LABELS[1]} beside the latents"
-        )
+        raise ValueError(f"{latents}: no labels; name their file with --labels, or put {LABELS[1]} beside the latents")
     return found[0]
 
 

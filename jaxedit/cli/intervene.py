@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit import batch, checkpoints, images, metrics, progress, regions, sheets, stage_programs
+from jaxedit import batch, checkpoints, faces, families, images, metrics, progress, regions, sheets, stage_programs
+from jaxedit.checkpoints import read_description
 from jaxedit.claims import claiming
 from jaxedit.cli.codes import ChosenLatents, chosen_codes, chosen_seeds, latents_digest
 from jaxedit.cli.given_directions import given_direction, with_spaces
@@ -30,13 +31,13 @@ from jaxedit.cli.records import (
 )
 from jaxedit.digests import digest, file_digest
 from jaxedit.directions.tables import split_row
+from jaxedit.faces import FaceNetworks
 from jaxedit.generators.base import Generator, space_named
 from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.log import Log, read_rows
 from jaxedit.messages import listing, warn
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
-from jaxedit.faces import FaceNetworks
 from jaxedit.networks.bisenet import FaceParser
 from jaxedit.spaces import Direction, displacement, edited
 from jaxedit.suggestions import choose
@@ -393,7 +394,7 @@ def _settings(
         "region": {edit.name: list(regions.classes_of(edit.region)) if edit.region else [] for edit in edits},
         "mask": None if region.masks is None else masks_digest(region.masks),
         "parser": None if command.parser is None else file_digest(command.parser),
-        "faces": None if region.parser is None or command.faces is None else digest(region.parser),
+        "faces": command.faces and {name: read_description(command.faces / name).sha256 for name in faces.FAMILIES},
         "latents": latents_digest(command.latents),
         "mode": command.mode,
         "dilation": command.dilation,

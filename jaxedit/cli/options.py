@@ -132,9 +132,12 @@ class Intervene(Drawing):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FitDirection(Computing):
-    """Fit a linear support vector machine to labelled latents and write its normal as a direction file."""
+    """Fit a linear support vector machine to labelled latents and write its normal as a direction file.
 
-    latents: Positional[Path]
+    With --samples it draws the latents itself, and a network that knows the --attribute labels them.
+    """
+
+    latents: Positional[Path | None] = None
     """A file of latents, one per row (.npy, .npz, .safetensors, .pt) or one under each name, or a folder of such files,
     in natural order (2 before 10). Styles are flat."""
     output: Path
@@ -144,7 +147,13 @@ class FitDirection(Computing):
     line or `NAME NUMBER` lines (NAME: the latent's file). A header line is skipped. Default: labels.npy, labels.txt or
     labels.csv in the folder."""
     attribute: str | None = None
-    """The column of --labels, if they are a table with a header, such as CelebA's list_attr_celeba.txt."""
+    """The column of --labels, if they are a table with a header, such as CelebA's list_attr_celeba.txt; or what to
+    look at in --samples: an attribute of the built-in generator, or of --faces smile, age, gender, mouth_open,
+    narrow_eyes, surprise or yaw."""
+    samples: int | None = None
+    """In place of latents: so many drawn ones of the --checkpoint, looked at by a network."""
+    faces: Path | None = None
+    """Folder of face-api's networks, which look at the --samples of generators of photographs."""
     space: str = "w"
     """Space of the direction, of StyleGAN2 z, w, w_plus or s; in s most of its channels are zero."""
     latents_space: str | None = None

@@ -45,11 +45,10 @@ class ReductionBlock(nn.Module):
     """Two convolutions and a maximum that halves the size, beside a 1x1 convolution with stride."""
 
     features: int
-    activate: bool
 
     @nn.compact
     def __call__(self, x):
-        y = SeparableConv(self.features, name="separable_conv0")(nn.relu(x) if self.activate else x)
+        y = SeparableConv(self.features, name="separable_conv0")(nn.relu(x))
         y = SeparableConv(self.features, name="separable_conv1")(nn.relu(y))
         y = nn.max_pool(y, (3, 3), strides=(2, 2), padding="SAME")
         return y + FullConv(self.features, 1, 2, name="expansion_conv")(x)
@@ -79,7 +78,7 @@ class AgeGenderNetwork(nn.Module):
             if index == len(reductions) - 1:
                 for block in range(self.config.main_blocks):
                     x = MainBlock(name=f"main_block_{block}")(x)
-            x = ReductionBlock(width, index > 0, name=f"reduction_block_{index}")(x)
+            x = ReductionBlock(width, name=f"reduction_block_{index}")(x)
         features = jnp.mean(nn.relu(SeparableConv(last, name="separable_conv")(x)), axis=(0, 1))
         return nn.Dense(1, name="age")(features), nn.Dense(2, name="gender")(features)
 

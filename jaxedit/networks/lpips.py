@@ -154,7 +154,8 @@ def init(key: Key[Array, ""], *, config: LpipsConfig) -> Params:
         `{"conv0": {"kernel", "bias"}, ..., "head0": [channels], ...}`, float32, kernels HWIO.
     """
     image = jnp.zeros((64, 64, 3))
-    return LpipsNetwork(config).init(key, image, image)["params"]
+    variables: Any = LpipsNetwork(config).init(key, image, image)
+    return variables["params"]
 
 
 def _maps(params: Params, image: Any, other: Any, config: LpipsConfig) -> list[Array]:
