@@ -110,7 +110,7 @@ def test_what_the_family_lacks_is_refused(toy: Path, tmp_path: Path, capsys: Any
         ("generate", toy, "--seeds", 0, "--class", 1, "--noise-mode", "none", *output): "--noise-mode: generators",
         ("generate", toy, "--seeds", 0, *output): "choose one with --class 0 to --class 1",
         (*edit, "--direction", tmp_path / "w.safetensors"): "(6,) for noise, (3, 5) for blocks would fit",
-        ("intervene", toy, "--seeds", 0, *output): "intervene takes a StyleGAN2",
+        ("intervene", toy, "--seeds", 0, *output): "intervene takes generators with stages",
     }
     for command, message in refused.items():
         assert run(*command) != 0

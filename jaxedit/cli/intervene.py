@@ -226,6 +226,8 @@ def _config(command: Intervene) -> InterventionConfig:
 
 def _edits(command: Intervene, generator: Generator) -> list[LocalEdit]:
     """Every attribute, or the direction, at every strength."""
+    if families.FAMILIES[families.family_of(generator.config)].staged is None:
+        raise ValueError(f"{command.checkpoint}: intervene takes generators with stages of styles, such as StyleGAN2")
     if "c" in generator.conditions and generator.config.c_dim:
         raise ValueError("intervene takes unconditional networks")
     if not command.attribute:

@@ -24,7 +24,8 @@ class FaceDetectorConfig:
     """The architecture; face-api's by default.
 
     Attributes:
-        resolution: Side of the images in pixels; officially any multiple of 32, more for smaller faces.
+        resolution: Side of the images in pixels, officially any multiple of 32; the larger, the smaller the faces that
+            are found. Of the published weights, 224 finds a face that fills the image best.
         widths: Channels of each convolution; the size is halved after each but the last.
         anchors: Width and height of the boxes that each cell corrects, in cells.
     """
