@@ -506,15 +506,17 @@ TABLE = {
     "lpips.distance_map": Row(
         lambda p, s: lpips.distance_map(p, *s, config=LpipsConfig()), thumbnails, lambda: params(LpipsConfig())
     ),
-    "age_gender.estimate": face_row(age_gender.estimate, age_gender.AgeGenderConfig()),
-    "face_detector.detect": face_row(face_detector.detect, face_detector.FaceDetectorConfig(resolution=96)),
+    "age_gender.estimate": face_row(age_gender.estimate, age_gender.AgeGenderConfig(16, (4, 8, 8), 1)),
+    "face_detector.detect": face_row(face_detector.detect, face_detector.FaceDetectorConfig(96, (4, 4, 8, 8, 8, 8))),
     "face_detector.best_box": Row(
         of_sample(lambda s: face_detector.best_box(face_detector.Detections(*s))),
         lambda: (batch(5, 4)(), batch(5)()),
     ),
-    "face_expressions.classify": face_row(face_expressions.classify, face_expressions.FaceExpressionsConfig()),
-    "face_landmarks.locate": face_row(face_landmarks.locate, face_landmarks.FaceLandmarksConfig()),
-    "face_recognition.embed": face_row(face_recognition.embed, face_recognition.FaceRecognitionConfig()),
+    "face_expressions.classify": face_row(
+        face_expressions.classify, face_expressions.FaceExpressionsConfig(16, (4, 8))
+    ),
+    "face_landmarks.locate": face_row(face_landmarks.locate, face_landmarks.FaceLandmarksConfig(16, (4, 8))),
+    "face_recognition.embed": face_row(face_recognition.embed, face_recognition.FaceRecognitionConfig(35, 4, (1, 1))),
     "crops.sample_quad": Row(
         lambda _, s: crops.sample_quad(*s, size=5, padding="mirror", pool=2), lambda: (batch(8, 8, 3)(), batch(4, 2)())
     ),
