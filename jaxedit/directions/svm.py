@@ -65,7 +65,7 @@ def select_extremes(
 
 def fit_boundary(
     key: Key[Array, ""],
-    latents: Float[ArrayLike, "n *latent"],
+    latents: Float[ArrayLike, "n *latent"],  # noqa: F821
     labels: Shaped[ArrayLike, " labels"],
     *,
     name: str,

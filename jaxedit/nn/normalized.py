@@ -49,7 +49,7 @@ def batch_norm(*, train: bool, name: str) -> nn.BatchNorm:
     return nn.BatchNorm(use_running_average=not train, axis_name=axis, momentum=0.9, epsilon=1e-5, name=name)
 
 
-def train_on_batch(network: nn.Module, params: dict[str, Any], images: Float[Array, "batch *shape"]) -> Any:
+def train_on_batch(network: nn.Module, params: dict[str, Any], images: Float[Array, "batch *shape"]) -> Any:  # noqa: F821
     """Runs a network in training mode on a batch; its normalisation sees all samples.
 
     Args:
