@@ -30,6 +30,7 @@ from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.memory import keep_freed_memory
 
 _TRAIN, _HELD_OUT, _FLOOR, _GENERATED = 1, 2, 3, 4  # seeds: none is the seed of a training
+_BATCH = 48
 _TILES = 8
 
 
@@ -86,7 +87,9 @@ def distances(
     }
 
     def features(source: StyleGAN2Generator | None, seed: int, psi: float) -> dict[str, np.ndarray]:
-        return batches_of_keys(image_features, (networks, source), jax.random.key(seed), count, truncation_psi=psi)
+        return batches_of_keys(
+            _BATCH, image_features, (networks, source), jax.random.key(seed), count, truncation_psi=psi
+        )
 
     real, kept = features(None, _HELD_OUT, 1.0), {}
     report: dict[str, Any] = {network: {} for network in networks}
@@ -102,7 +105,9 @@ def distances(
 
 def agreement(generator: StyleGAN2Generator, classifier: Any, judge: Any, count: int) -> dict[str, float]:
     """How often two independently trained classifiers say the same of generated images, for each attribute."""
-    shares = batches_of_keys(_same, (generator, classifier, judge), jax.random.key(_GENERATED), count).mean(axis=0)
+    shares = batches_of_keys(_BATCH, _same, (generator, classifier, judge), jax.random.key(_GENERATED), count).mean(
+        axis=0
+    )
     return {name: float(share) for name, share in zip(avatars.ATTRIBUTES, shares, strict=True)}
 
 
@@ -114,7 +119,7 @@ def _same(shared: Any, key: jax.Array) -> jax.Array:
 
 def separability(generator: StyleGAN2Generator, classifier: Any, count: int) -> dict[str, dict[str, float]]:
     """Validation accuracy of a linear support vector machine for each attribute in Z, W and S."""
-    codes, labels = batches_of_keys(_labelled, (generator, classifier), jax.random.key(_GENERATED), count)
+    codes, labels = batches_of_keys(_BATCH, _labelled, (generator, classifier), jax.random.key(_GENERATED), count)
     split = count * 3 // 4
     report: dict[str, dict[str, float]] = {}
     for space, code in codes.items():
@@ -155,7 +160,7 @@ def draw_sheets(generator: StyleGAN2Generator, classifier: Any, features: np.nda
     steps = between(generator, keys[:_TILES], keys[_TILES : 2 * _TILES], levels)
     tiles, columns = steps.reshape(count, *steps.shape[2:]), [f"{level:.0%}" for level in levels]
     save_sheet(options.output / "interpolation.jpg", tiles, rows=numbers, columns=columns)
-    pictures, known = batches_of_keys(_described, classifier, jax.random.key(_TRAIN), options.neighbours)
+    pictures, known = batches_of_keys(_BATCH, _described, classifier, jax.random.key(_TRAIN), options.neighbours)
     nearest = np.asarray(metrics.nearest_neighbors(features[:_TILES], known, k=_TILES - 1).indices)
     rows = zip(sample(generator, keys[:_TILES], 1.0), nearest, strict=True)
     tiles, columns = (

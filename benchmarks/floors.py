@@ -12,12 +12,15 @@ import time
 import jax
 import jax.numpy as jnp
 
+from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 
 
-def layer_costs(config: StyleGAN2Config) -> list[tuple[float, float]]:
+def layer_costs(config: StyleGAN2Config | MobileStyleGANConfig) -> list[tuple[float, float]]:
     """Multiply-adds and numbers moved (input, output, kernel once each) of every style layer, for one image."""
+    if isinstance(config, MobileStyleGANConfig):
+        return _mobile_costs(config)
     costs = []
     for layer in config.style_layers:
         pixels = layer.resolution**2
@@ -32,7 +35,23 @@ def layer_costs(config: StyleGAN2Config) -> list[tuple[float, float]]:
     return costs
 
 
-def operations(config: StyleGAN2Config) -> float:
+def _mobile_costs(config: MobileStyleGANConfig) -> list[tuple[float, float]]:
+    """A depthwise convolution and the product behind it count as one pass; a transform as no multiply-adds."""
+    costs = []
+    for layer in config.style_layers:
+        pixels, width = layer.resolution**2, layer.width
+        if layer.kind == "up":
+            costs.append((0.0, pixels * width / 2))
+        elif layer.kind == "torgb":
+            costs.append((pixels / 4 * 12 * width, pixels / 4 * (width + 12 + 12)))
+        else:
+            out = config.channels[(layer.resolution // 4).bit_length() - 1]
+            macs = 9 * width * out if layer.resolution == 4 else 9 * width + width * out
+            costs.append((pixels * macs, pixels * (width + out)))
+    return costs
+
+
+def operations(config: StyleGAN2Config | MobileStyleGANConfig) -> float:
     """Floating-point operations of one forward synthesis: 148.5e9 for config-f at 1024 px."""
     return 2.0 * sum(macs for macs, _ in layer_costs(config))
 
@@ -51,7 +70,9 @@ def discriminator_operations(config: DiscriminatorConfig) -> float:
     return 2.0 * (macs + 16 * (9 * (width + config.mbstd_channels) * width + width * width) + width)
 
 
-def floor_seconds(config: StyleGAN2Config, batch: int, ceilings: tuple[float, float], bytes_per_number: int) -> float:
+def floor_seconds(
+    config: StyleGAN2Config | MobileStyleGANConfig, batch: int, ceilings: tuple[float, float], bytes_per_number: int
+) -> float:
     """The floor of one forward synthesis of a batch."""
     rate, bandwidth = ceilings
     return sum(

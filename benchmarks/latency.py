@@ -1,13 +1,14 @@
-"""Latency of StyleGAN2 synthesis: forward, forward + gradient to the styles, and gradient steps inside `lax.scan`; or
+"""Latency of synthesis: forward, forward + gradient to the styles, and gradient steps inside `lax.scan`; or
 of an editing method (`benchmarks.latency_style_intervention`).
 
     python -m benchmarks.latency --resolutions 256 1024
     python -m benchmarks.latency --method style_intervention --resolutions 1024
     python -m benchmarks.latency --resolutions 1024 --peer-ada ~/stylegan2-ada-pytorch --peer-python ~/torch/bin/python
+    python -m benchmarks.latency --checkpoint ckpt/faces --peer-openvino random_face-*.whl --peer-python ~/ov/bin/python
 
-Random weights of the official architecture (config-f), noise from the stored maps, float images left on the device,
-mapping network not included. Every call is blocked on and sees other styles than the one before. Writes JSON to
-`benchmarks/output/`, which git ignores.
+Random weights of the official StyleGAN2 (config-f) unless a checkpoint is given, noise from the stored maps, float
+images left on the device, mapping network not included. Every call is blocked on and sees other styles than the one
+before. Writes JSON to `benchmarks/output/`, which git ignores.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ import numpy as np
 
 from benchmarks import floors, latency_style_intervention, measure
 from benchmarks.peers.ada import VARIANTS, AdaPeer
-from jaxedit import stylegan2
+from benchmarks.peers.openvino import OpenVinoPeer
+from benchmarks.peers.process import PeerProcess
+from jaxedit import checkpoints, stylegan2
 from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.memory import keep_freed_memory
 
@@ -40,12 +43,14 @@ INPUTS = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Measure the latency of StyleGAN2 synthesis or of an editing method."""
+    """Measure the latency of a generator's synthesis or of an editing method."""
 
     method: Literal["synthesis", "style_intervention"] = "synthesis"
     """What to measure; --precisions and --tasks are for synthesis."""
     resolutions: tuple[int, ...] = (256, 1024)
-    """Output sizes in pixels."""
+    """Output sizes in pixels of StyleGAN2 with random weights."""
+    checkpoint: Path | None = None
+    """Measure this generator instead."""
     batches: tuple[int, ...] = (1,)
     """Batch sizes."""
     precisions: tuple[Precision, ...] = ("float32",)
@@ -58,68 +63,72 @@ class Options:
     """Timed calls of each contender, in turns."""
     peer_ada: Path | None = None
     """A checkout of stylegan2-ada-pytorch to compare with, on the same weights."""
+    peer_openvino: Path | None = None
+    """The wheel random_face-*.whl that the checkpoint was converted from, to compare with."""
     peer_python: str = sys.executable
-    """A Python with PyTorch for the peer."""
+    """A Python with PyTorch or OpenVINO for the peer."""
     allocator: Literal["keep", "default"] = "keep"
     """keep: jaxedit.memory.keep_freed_memory first, no page is cleared twice; default: leave it as it is."""
     output: Path = Path("benchmarks/output")
     """Folder for the JSON file."""
 
 
-def forward(params: Any, styles: Any, *, config: Any, compute_dtype: Any) -> Any:
+def forward(generator: Any, styles: Any, *, compute_dtype: Any) -> Any:
     """A batch of images."""
-    return jax.vmap(lambda s: stylegan2.synthesize(params, s, config=config, compute_dtype=compute_dtype))(styles)
+    return jax.vmap(lambda s: generator.synthesize(s, compute_dtype=compute_dtype))(styles)
 
 
-def gradient(params: Any, styles: Any, **options: Any) -> Any:
+def gradient(generator: Any, styles: Any, **options: Any) -> Any:
     """A batch of images and the gradient of their mean square to the styles."""
 
     def loss(styles):
-        images = forward(params, styles, **options)
+        images = forward(generator, styles, **options)
         return jnp.mean(jnp.square(images)), images
 
     slope, images = jax.grad(loss, has_aux=True)(styles)
     return images, slope
 
 
-def step(params: Any, styles: Any, **options: Any) -> Any:
+def step(generator: Any, styles: Any, **options: Any) -> Any:
     """One step of gradient descent."""
-    return jax.tree.map(lambda s, g: s - 0.1 * g, styles, gradient(params, styles, **options)[1])
+    return jax.tree.map(lambda s, g: s - 0.1 * g, styles, gradient(generator, styles, **options)[1])
 
 
-def loop(params: Any, styles: Any, **options: Any) -> Any:
+def loop(generator: Any, styles: Any, **options: Any) -> Any:
     """Ten steps inside one program."""
-    return jax.lax.scan(lambda s, _: (step(params, s, **options), None), styles, length=LOOP_LENGTH)[0]
+    return jax.lax.scan(lambda s, _: (step(generator, s, **options), None), styles, length=LOOP_LENGTH)[0]
 
 
 class Inputs:
-    """Different W+ codes and styles for every call."""
+    """Different W codes, as W+, and styles for every call."""
 
-    def __init__(self, params: Any, config: Any, batch: int):
-        generator = np.random.RandomState(0)
-        self.ws = generator.randn(INPUTS, batch, config.num_ws, config.w_dim).astype(np.float32)
-        compute = jax.jit(jax.vmap(partial(stylegan2.styles, config=config), in_axes=(None, 0)))
-        self.styles = [jax.block_until_ready(compute(params, ws)) for ws in self.ws]
+    def __init__(self, generator: Any, batch: int):
+        config = generator.config
+        z = np.random.RandomState(0).randn(INPUTS, batch, config.z_dim).astype(np.float32)
+        ws = jax.jit(jax.vmap(jax.vmap(generator.map)))(z)
+        self.ws = np.repeat(np.asarray(ws)[:, :, None], config.num_ws, axis=2)
+        compute = jax.jit(jax.vmap(generator.styles))
+        self.styles = [jax.block_until_ready(compute(ws)) for ws in self.ws]
 
 
 def benchmark(
-    task: Task, inputs: Inputs, params: Any, peers: dict[str, AdaPeer], repeats: int, **options: Any
+    task: Task, inputs: Inputs, generator: Any, peers: dict[str, PeerProcess], repeats: int, **options: Any
 ) -> dict[str, Any]:
     """Times one task on one network, batch and precision."""
     function: Callable = {"forward": forward, "gradient": gradient, "loop": loop}[task]
-    compiled, stages = measure.compile_in_stages(partial(function, **options), params, inputs.styles[0])
+    compiled, stages = measure.compile_in_stages(partial(function, **options), generator, inputs.styles[0])
 
     def ours(turn: int) -> None:
-        jax.block_until_ready(compiled(params, inputs.styles[turn % INPUTS]))
+        jax.block_until_ready(compiled(generator, inputs.styles[turn % INPUTS]))
 
     contenders: dict[str, Any] = {"jaxedit": ours}
     if task == "loop":
-        single, _ = measure.compile_in_stages(partial(step, **options), params, inputs.styles[0])
+        single, _ = measure.compile_in_stages(partial(step, **options), generator, inputs.styles[0])
 
         def calls(turn: int) -> None:
             styles = inputs.styles[turn % INPUTS]
             for _ in range(LOOP_LENGTH):
-                styles = single(params, styles)
+                styles = single(generator, styles)
             jax.block_until_ready(styles)
 
         contenders["ten calls"] = calls
@@ -132,10 +141,8 @@ def benchmark(
     if task == "loop":
         return report
     with jax.default_matmul_precision("highest"):
-        exact = jax.jit(partial(forward, config=options["config"], compute_dtype=jnp.float32))(
-            params, inputs.styles[-1]
-        )
-    images = compiled(params, inputs.styles[-1])
+        exact = jax.jit(partial(forward, compute_dtype=jnp.float32))(generator, inputs.styles[-1])
+    images = compiled(generator, inputs.styles[-1])
     found = {"jaxedit": np.asarray(images[0] if task == "gradient" else images)}
     for name, peer in peers.items():
         _peer_turn(peer, task, inputs.ws[-1])
@@ -146,7 +153,7 @@ def benchmark(
     return report
 
 
-def _peer_turn(peer: AdaPeer, task: str, ws: np.ndarray) -> float:
+def _peer_turn(peer: PeerProcess, task: str, ws: np.ndarray) -> float:
     peer.load(ws)
     return peer.run(task)
 
@@ -181,41 +188,58 @@ def run(options: Options) -> Iterator[dict[str, Any]]:
     result["ceilings"] = {
         dtype: {"flop_per_second": rate, "bytes_per_second": bandwidth} for dtype, (rate, bandwidth) in ceilings.items()
     }
-    for resolution in options.resolutions:
-        config = stylegan2.StyleGAN2Config(resolution=resolution, channel_base=options.channel_base)
-        params = jax.jit(partial(stylegan2.init, config=config))(jax.random.key(0))
+    for generator in _generators(options):
         with contextlib.ExitStack() as stack:
-            peers = {}
-            if options.peer_ada:
-                host = jax.tree.map(np.asarray, params)
-                for name in VARIANTS:
-                    peer = AdaPeer(options.peer_ada, options.peer_python, name, host, config)
-                    peers[f"ada {name}"] = stack.enter_context(contextlib.closing(peer))
+            peers = {
+                name: stack.enter_context(contextlib.closing(peer)) for name, peer in _peers(options, generator).items()
+            }
             if options.method == "style_intervention":
-                generator = stylegan2.StyleGAN2Generator(params, config)
                 rows = latency_style_intervention.benchmark(generator, options.batches, options.repeats, peers)
             else:
-                rows = synthesis(params, config, options, peers, ceilings)
+                rows = synthesis(generator, options, peers, ceilings)
             for row in rows:
-                result["rows"].append({"resolution": resolution} | row)
+                result["rows"].append({"resolution": generator.config.resolution} | row)
                 yield result
 
 
+def _generators(options: Options) -> Iterator[Any]:
+    if options.checkpoint is not None:
+        yield checkpoints.load(options.checkpoint)
+        return
+    for resolution in options.resolutions:
+        config = stylegan2.StyleGAN2Config(resolution=resolution, channel_base=options.channel_base)
+        params = jax.jit(partial(stylegan2.init, config=config))(jax.random.key(0))
+        yield stylegan2.StyleGAN2Generator(params, config)
+
+
+def _peers(options: Options, generator: Any) -> dict[str, Any]:
+    peers: dict[str, Any] = {}
+    if options.peer_ada:
+        host = jax.tree.map(np.asarray, generator.params)
+        for name in VARIANTS:
+            peers[f"ada {name}"] = AdaPeer(options.peer_ada, options.peer_python, name, host, generator.config)
+    if options.peer_openvino:
+        for precision in ("float32", "bfloat16"):
+            peer = OpenVinoPeer(options.peer_openvino, options.peer_python, precision)
+            peers[f"openvino {precision}"] = peer
+    return peers
+
+
 def synthesis(
-    params: Any, config: Any, options: Options, peers: dict[str, AdaPeer], ceilings: dict[str, tuple[float, float]]
+    generator: Any, options: Options, peers: dict[str, PeerProcess], ceilings: dict[str, tuple[float, float]]
 ) -> Iterator[dict[str, Any]]:
     """All batches, precisions and tasks on one network, a row each."""
+    config = generator.config
     for batch in options.batches:
-        inputs = Inputs(params, config, batch)
+        inputs = Inputs(generator, batch)
         for precision in options.precisions:
             dtype = "bfloat16" if precision == "bfloat16" else "float32"
             floor = floors.floor_seconds(config, batch, ceilings[dtype], jnp.dtype(dtype).itemsize)
             for task in options.tasks:
                 work = {"forward": 1, "gradient": 2, "loop": 2 * LOOP_LENGTH}[task]
+                able = {name: peer for name, peer in peers.items() if task in peer.tasks}
                 with jax.default_matmul_precision("highest" if precision == "highest" else None):
-                    row = benchmark(
-                        task, inputs, params, peers, options.repeats, config=config, compute_dtype=jnp.dtype(dtype)
-                    )
+                    row = benchmark(task, inputs, generator, able, options.repeats, compute_dtype=jnp.dtype(dtype))
                 median = row["steady"]["jaxedit"]["median"]
                 row = {"resolution": config.resolution, "batch": batch, "precision": precision, "task": task} | row
                 row["images_per_second"] = batch * (LOOP_LENGTH if task == "loop" else 1) / median
@@ -230,6 +254,8 @@ def _check(options: Options) -> None:
         raise ValueError("--batches and --repeats take positive numbers")
     if options.peer_ada and not (options.peer_ada / "training" / "networks.py").is_file():
         raise ValueError(f"{options.peer_ada}: no checkout of stylegan2-ada-pytorch (training/networks.py is missing)")
+    if options.peer_openvino and options.checkpoint is None:
+        raise ValueError("--peer-openvino is compared with the --checkpoint that was converted from it")
 
 
 def main() -> None:

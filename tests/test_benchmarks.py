@@ -13,6 +13,7 @@ from untrained import untrained
 from benchmarks import first_picture, floors, latency, measure, training
 from benchmarks.peers import ada
 from jaxedit import families
+from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
 
@@ -21,6 +22,7 @@ def test_operations_are_the_published_count():
     """74,266,894,336 multiply-adds at 1024 px: transposed convolutions counted at their input."""
     assert floors.operations(StyleGAN2Config()) / 2 == pytest.approx(74.26e9, rel=5e-4)
     assert floors.operations(StyleGAN2Config(resolution=256)) / 2 == pytest.approx(45.12e9, rel=5e-4)
+    assert floors.operations(MobileStyleGANConfig()) / 2 == pytest.approx(7.28e9, rel=5e-4)
 
 
 def test_the_floor_takes_the_larger_of_arithmetic_and_traffic():

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.reproduce.world import World, batches, without
-from jaxedit import avatars, images, metrics, regions
-from jaxedit.generators.stylegan2 import StyleGAN2Generator, Styles, split_styles
+from jaxedit import images, metrics, regions
+from jaxedit.generators.stylegan2 import Styles, split_styles
 
 _WEAKEST = 0.25  # the first strength tried
 _CLOSE = 0.005  # of the wanted change
 _ROUNDS = 6
+_SIDE = 128  # of a picture
 
 
 class Samples(NamedTuple):
@@ -51,7 +52,7 @@ class Outcome(NamedTuple):
         ssim_outside: Of the image whose masked region is as before the edit.
         identity_outside: The same.
         change: Change of the probability of each attribute, as the judge sees it.
-        picture: 8 bit.
+        picture: 8 bit, at most 128 px.
     """
 
     outside: np.ndarray
@@ -64,17 +65,17 @@ class Outcome(NamedTuple):
 
 
 def samples_of(world: World, attribute: str, *, count: int, seed: int) -> Samples:
-    """Images without an attribute, and Table I's regions for it from the parser, dilated."""
-    z = without(world, avatars.ATTRIBUTES.index(attribute), count=count, seed=seed)
-    return Samples(z, *batches(_sample, world, z, attribute=attribute))
+    """Images without an attribute, and its region, dilated."""
+    z = without(world, world.attributes.index(attribute), count=count, seed=seed)
+    return Samples(z, *batches(world.batch, _sample, world, z, attribute=attribute))
 
 
 def _sample(world: World, z: jax.Array, *, attribute: str) -> tuple[jax.Array, jax.Array]:
     image = world.generator.synthesize(styles_of(world.generator, z, space="z"), noise="const")
-    return image, regions.dilate(regions.mask_of(world.parser.parse(image), regions.classes_of(attribute)))
+    return image, regions.dilate(world.mask(image, attribute))
 
 
-def styles_of(generator: StyleGAN2Generator, code: jax.Array, *, space: str) -> Styles:
+def styles_of(generator: Any, code: jax.Array, *, space: str) -> Styles:
     """The style vectors of a code of any space."""
     if space == "s":
         return split_styles(code, config=generator.config)
@@ -83,18 +84,47 @@ def styles_of(generator: StyleGAN2Generator, code: jax.Array, *, space: str) -> 
 
 def measured(world: World, samples: Samples, path: Path, strength: float = 1.0) -> Outcome:
     """What a path did to the images at one strength."""
+    return _over(world, _measured, samples, path, strength)
+
+
+def changed(world: World, samples: Samples, path: Path, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of `measured`, only the change of the attributes and the mean squared change outside the mask."""
+    return _over(world, _changed, samples, path, strength)
+
+
+def thumbnail(image: jax.Array) -> jax.Array:
+    """A picture for sheets: 8 bit, averaged down to 128 px where the image is larger."""
+    height, width, channels = image.shape
+    pool = max(1, min(height, width) // _SIDE)
+    blocks = image.reshape(height // pool, pool, width // pool, pool, channels)
+    return images.to_uint8(blocks.mean(axis=(1, 3)))
+
+
+def _over(world: World, function: Any, samples: Samples, path: Path, strength: float) -> Any:
     shared = (world, jnp.float32(strength))
-    return batches(_measured, shared, samples.image, samples.mask, path.start, path.displacement, space=path.space)
+    trees = samples.image, samples.mask, path.start, path.displacement
+    return batches(world.batch, function, shared, *trees, space=path.space)
+
+
+def _edited(shared: tuple[World, jax.Array], start: Any, displacement: Any, space: str) -> jax.Array:
+    world, strength = shared
+    code = start + strength * displacement
+    return world.generator.synthesize(styles_of(world.generator, code, space=space), noise="const")
+
+
+def _changed(
+    shared: tuple[World, jax.Array], image: jax.Array, mask: jax.Array, start: Any, along: Any, *, space: str
+) -> tuple[jax.Array, jax.Array]:
+    edited, judge = _edited(shared, start, along, space), shared[0].judge
+    return metrics.attribute_change(judge(image), judge(edited)), metrics.masked_mse(image, edited, ~mask)
 
 
 def _measured(
-    shared: tuple[World, jax.Array], image: jax.Array, mask: jax.Array, start: Any, displacement: Any, *, space: str
+    shared: tuple[World, jax.Array], image: jax.Array, mask: jax.Array, start: Any, along: Any, *, space: str
 ) -> Outcome:
-    world, strength = shared
-    code = start + strength * displacement
-    edited = world.generator.synthesize(styles_of(world.generator, code, space=space), noise="const")
+    edited = _edited(shared, start, along, space)
     kept = jnp.where(mask[..., None], image, edited)
-    embed, judged = world.embedding.embed, world.judge.classify
+    embed, judged = shared[0].embed, shared[0].judge
     found = (
         metrics.masked_mse(image, edited, ~mask),
         metrics.ssim(image, edited),
@@ -102,7 +132,7 @@ def _measured(
         metrics.ssim(image, kept),
         metrics.identity_score(embed(image), embed(kept)),
         metrics.attribute_change(judged(image), judged(edited)),
-        images.to_uint8(edited),
+        thumbnail(edited),
     )
     return Outcome(*found)  # pyright: ignore[reportArgumentType]
 
@@ -116,7 +146,7 @@ def strength_for(world: World, samples: Samples, path: Path, *, attribute: int, 
 
     def change(strength: float) -> float:
         if strength not in tried:
-            tried[strength] = float(measured(world, samples, path, strength).change[:, attribute].mean())
+            tried[strength] = float(changed(world, samples, path, strength)[0][:, attribute].mean())
         return tried[strength]
 
     if goal <= 0:
