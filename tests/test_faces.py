@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from jaxedit import checkpoints, cli, faces, families, images, load_direction, regions, save_direction
+from jaxedit.cli import demo
+from jaxedit.directions import ffhq
 from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
 from jaxedit.spaces import Direction
 
@@ -52,6 +54,35 @@ def test_an_image_is_judged_by_all_networks(folder: Path):
     mask = networks.mask(image, region="eyes+mouth")
     expected = regions.landmark_mask(found.landmarks, region="eyes+mouth", height=96, width=128)
     np.testing.assert_array_equal(mask, expected)
+
+
+FULL_WIDTH = MobileStyleGANConfig(channels=(16, 16, 8, 8), z_dim=16, mapping_layers=2)
+
+
+def test_directions_that_come_with_the_package_move_faces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Protects: the demo and `edit` take the directions by name, and refuse a generator that they were not made for."""
+    directions = ffhq.load_directions()
+    assert [direction.name for direction in directions] == list(ffhq.NAMES)
+    assert all(direction.space == "w" and np.shape(direction.vector) == (512,) for direction in directions)
+    with pytest.raises(ValueError, match="there is no direction 'beard'; there are smile"):
+        ffhq.load_direction("beard")
+    checkpoints.save(tmp_path / "ckpt", params=drawn(FULL_WIDTH, 9), config=FULL_WIDTH, metadata={})
+    monkeypatch.setattr(demo, "SEEDS", (0, 1))
+    given = ["demo", str(tmp_path / "ckpt"), "--output", str(tmp_path / "demo")]
+    assert cli.main(given) == 1 and "made for another generator" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists() or not list((tmp_path / "demo").iterdir())
+    assert cli.main([*given, "--any-generator"]) == 0
+    assert len(list((tmp_path / "demo").glob("seed0001*.png"))) == 1 + 2 * len(ffhq.NAMES)
+    assert images.read_png(tmp_path / "demo" / "grid.png").ndim == 3
+    move = ["edit", str(tmp_path / "ckpt"), "--direction", "smile", "--any-generator", "--seeds", "0"]
+    assert cli.main([*move, "--truncation-psi", "0.7", "--strengths", "2", "--output", str(tmp_path / "edit")]) == 0
+    pictures = [
+        images.read_png(path)
+        for path in (tmp_path / "edit" / "seed0000_+2.png", tmp_path / "demo" / "seed0000_+smile.png")
+    ]
+    np.testing.assert_allclose(pictures[0].astype(int), pictures[1].astype(int), atol=1)
 
 
 def test_measures_have_the_signs_that_their_names_say():

@@ -53,7 +53,7 @@ class Options:
     """Strengths."""
     checkpoint: Path = Path("ckpt/faces")
     """The generator."""
-    faces: Path = Path("ckpt/face-api")
+    faces: Path = Path("ckpt/face_api")
     """The folder of face-api's networks."""
     samples: int = 100
     """Pictures."""

@@ -56,7 +56,7 @@ class Options:
     """The built-in generator, or one of real faces with the networks that judge them."""
     checkpoint: FilePath = FilePath("ckpt/faces")
     """For faces: the generator ..."""
-    faces: FilePath = FilePath("ckpt/face-api")
+    faces: FilePath = FilePath("ckpt/face_api")
     """... and the folder of face-api's networks."""
     attributes: tuple[str, ...] = ()
     """Attributes that Fig. 7 and Tables III and IV take the mean of. Default: smile, eyeglasses, bangs, beard, age and

@@ -42,8 +42,9 @@ deviations along the normal in Z, in other spaces as far as that step takes the 
 standard deviation of the channel. **Methods are compared at equal measured change**: Style Intervention has strength 1,
 the strength of every other is searched for which the mean change of the attribute is the same; a dagger marks those
 that reach less at all doublings from 0.25 to 8 (StyleSpace: 64). Variants of Style Intervention are optimised at
-strength 1 and what they found is scaled. {judging} it also chooses the condition of InterFaceGAN and, among ten, the
-channel of StyleSpace.
+strength 1 and what they found is scaled. Changes are judged {judging};
+these also choose the condition of InterFaceGAN and, among ten, the channel of StyleSpace, which on faces may act in any
+region.
 
 MSE: mean squared change outside the attribute's region (dilated), images in [-1, 1]. SSIM: of the whole image. ID:
 cosine of identity embeddings; of two different samples it is {strangers:.3f} on average. SSIM and ID outside: of the
@@ -51,10 +52,8 @@ edit whose region is as before. Change: of the attribute's probability; others: 
 {others}. The numbers behind ± are half of the 95 % confidence interval of the mean over the images.
 """
 _JUDGING = {
-    "avatars": "Changes are judged by a classifier that labels nothing the directions are fitted to;",
-    "faces": """\
-Changes are judged by the networks that labelled what the directions are fitted to (for age by years, as the place
-among random samples); for StyleSpace all regions' channels are ranked by positive examples; the judge""",
+    "avatars": "by a classifier that labels nothing the directions are fitted to",
+    "faces": "by the networks that labelled what the directions are fitted to (age by its place among random samples)",
 }
 
 _EXPLANATION = """\

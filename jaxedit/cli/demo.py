@@ -1,9 +1,9 @@
-"""`jaxedit demo`: edits samples of the built-in generator by Style Intervention, and draws an annotated sheet."""
+"""`jaxedit demo`: edits samples of a generator, of the built-in one by Style Intervention, and draws a sheet."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from jaxedit.avatars.directions import load_directions
 from jaxedit.avatars.factors import ATTRIBUTES
 from jaxedit.avatars.models import load_classifier, load_parser
 from jaxedit.claims import claiming
+from jaxedit.cli import demo_faces
 from jaxedit.cli.options import Demo
+from jaxedit.directions import ffhq
 from jaxedit.directions.files import save_direction
 from jaxedit.generators.base import sample_z
 from jaxedit.generators.stylegan2 import StyleGAN2Generator, split_styles
@@ -25,7 +27,7 @@ from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import Problem
 from jaxedit.networks.attributes import AttributeClassifier
 from jaxedit.networks.bisenet import FaceParser
-from jaxedit.spaces import edited
+from jaxedit.spaces import Direction, edited
 from jaxedit.staged import Codes
 
 SEEDS = (0, 1, 2, 3)
@@ -38,10 +40,11 @@ def run(command: Demo) -> None:
 
     Args:
         command: The options. The output directory gets `grid.png`, every picture on its own, and the directions as
-            files for `jaxedit edit avatars --direction ...`.
+            files for `jaxedit edit CHECKPOINT --direction ...`. For generators of faces see `jaxedit.cli.demo_faces`.
 
     Raises:
         FileExistsError: It holds a `grid.png` already, which is not to be overwritten.
+        ValueError: The generator is not one that the package has directions for.
         OSError: It can't be written.
     """
     output = command.output
@@ -49,9 +52,13 @@ def run(command: Demo) -> None:
         raise FileExistsError(f"{output / 'grid.png'} exists already; choose another --output or --existing overwrite")
     with claiming(output):
         with progress.saying("compiling and editing, up to a minute"):
-            pictures, signs = _edited()
-        _write(output, pictures, np.where(signs > 0, "+", "-"))
-    print(f"{output / 'grid.png'}: {len(SEEDS)} samples, each attribute switched; the directions are beside it")
+            if str(command.checkpoint) == checkpoints.BUILT_IN:
+                (pictures, signs), names, directions = _edited(), ATTRIBUTES, load_directions()
+                marks = np.where(signs > 0, "+", "-")
+            else:
+                (pictures, names, marks), directions = demo_faces.edits(command, SEEDS), ffhq.load_directions()
+        _write(output, pictures, names, marks, directions)
+    print(f"{output / 'grid.png'}: {len(SEEDS)} samples, each attribute changed; the directions are beside it")
 
 
 def _edited() -> tuple[np.ndarray, np.ndarray]:
@@ -76,15 +83,17 @@ def _looked_at(generator: StyleGAN2Generator, classifier: AttributeClassifier, z
     return image, jnp.where(classifier.classify(image) > 0, -1.0, 1.0)
 
 
-def _write(output: Path, pictures: np.ndarray, marks: np.ndarray) -> None:
+def _write(
+    output: Path, pictures: np.ndarray, names: Sequence[str], marks: np.ndarray, directions: Sequence[Direction]
+) -> None:
     (output / "directions").mkdir(parents=True, exist_ok=True)
-    for direction in load_directions():
+    for direction in directions:
         save_direction(output / "directions" / f"{direction.name}.safetensors", direction)
     for seed, row, sign in zip(SEEDS, pictures, marks, strict=True):
-        names = ["", *(f"_{mark}{name}" for mark, name in zip(sign, ATTRIBUTES, strict=True))]
-        for name, picture in zip(names, row, strict=True):
-            images.save_png(output / f"seed{seed:04d}{name}.png", picture)
-    headings = ["original", *(name.replace("_", " ") for name in ATTRIBUTES)]
+        ends = ["", *(f"_{mark}{name}" for mark, name in zip(sign, names, strict=True))]
+        for end, picture in zip(ends, row, strict=True):
+            images.save_png(output / f"seed{seed:04d}{end}.png", picture)
+    headings = ["original", *(name.replace("_", " ") for name in names)]
     sheet = sheets.labelled_sheet(
         pictures.reshape(-1, *pictures.shape[2:]),
         rows=[f"seed {seed}" for seed in SEEDS],

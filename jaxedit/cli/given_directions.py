@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 from jaxedit import checkpoints
 from jaxedit.cli.array_files import read_arrays
 from jaxedit.cli.options import Edit, FitDirection, Intervene
-from jaxedit.directions import files
+from jaxedit.directions import ffhq, files
 from jaxedit.generators.base import Generator
 from jaxedit.messages import warn
 from jaxedit.spaces import Direction
@@ -46,11 +46,16 @@ def given_direction(path: Path, command: Edit | Intervene, generator: Generator)
         ValueError: It doesn't fit, or there is none of that name; one line.
         OSError: The file can't be read.
     """
-    if str(command.checkpoint) == checkpoints.BUILT_IN and not path.suffix and not path.exists():
+    named = not path.suffix and not path.exists()
+    if named and str(command.checkpoint) == checkpoints.BUILT_IN:
         return _built_in(str(path), command)
-    direction = files.load_direction(
-        path, generator=generator, space=command.space, any_generator=command.any_generator, read=read_arrays
-    )
+    if named and str(path) in ffhq.NAMES and command.space in (None, "w"):
+        direction = ffhq.load_direction(str(path))
+        files.check_direction(direction, generator, any_generator=command.any_generator)
+    else:
+        direction = files.load_direction(
+            path, generator=generator, space=command.space, any_generator=command.any_generator, read=read_arrays
+        )
     if not files.made_for(direction, generator):
         warn(f"{path}: made for other weights ({direction.source[:12]}...); whether it does the same here is open")
     return direction

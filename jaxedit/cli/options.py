@@ -182,11 +182,16 @@ class Info:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Demo(Computing):
-    """Edit samples of the built-in generator along its own directions and draw an annotated sheet, DIR/grid.png.
+    """Edit samples and draw an annotated sheet, DIR/grid.png.
 
-    Needs no download and runs in under two minutes on a CPU.
+    Of the built-in generator, by Style Intervention, it needs no download and runs in under two minutes on a CPU. Of a
+    MobileStyleGAN or StyleGAN2 of FFHQ the samples move along directions in W that come with the package.
     """
 
+    checkpoint: Positional[Path] = Path("avatars")
+    """Checkpoint directory of faces, as written by `python -m weights_convert`. Default: the built-in generator."""
+    any_generator: bool = False
+    """Also move samples of other generators than the published MobileStyleGAN, such as StyleGAN2-FFHQ."""
     output: Path = Path("demo")
     """Directory for the sheet, the pictures and the directions; made if needed."""
     existing: Literal["error", "overwrite"] = "error"
