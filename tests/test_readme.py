@@ -13,7 +13,9 @@ from openvino_graphs import graphs, members, write_wheel
 from test_weights_convert import CONFIG, pairs
 
 from jaxedit import cli, families, images
+from jaxedit.directions import ffhq
 from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
+from jaxedit.spaces import Direction
 from weights_convert import __main__ as weights_convert
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +57,9 @@ def test_commands_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     shapes = families.abstract_params(mobile)
     params = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape).astype(np.float32), shapes)
     write_wheel(Path("random_face-2021.7.21.1-py3-none-any.whl"), members(graphs(params, mobile)))
+    moves = {name: random.standard_normal(20).astype(np.float32) for name in ffhq.NAMES}
+    directions = tuple(Direction(name=name, space="w", vector=vector) for name, vector in moves.items())
+    monkeypatch.setattr(ffhq, "load_directions", lambda: directions)  # the published ones are for 512 numbers
     shown = commands(ROOT / "README.md")
     assert len(shown) >= 6
     for program, *arguments in shown:
