@@ -65,7 +65,6 @@ from jaxedit.training.degradation import degrade
 from jaxedit.training.gan_config import config_for
 
 BUDGET = 1e-5  # of the largest value
-AMPLIFIED = {"bisenet.segment": 4}  # float32 with these random weights is 2.4e-5 off float64 on some processors
 SAMPLES = 8
 BOTH = (jnp.float32, jnp.bfloat16)
 
@@ -266,7 +265,14 @@ def network(function: Any, config: Any) -> Row:
     """A row for the forward pass of a network."""
     size = config.resolution
     return Row(
-        lambda shared, image: function(shared, image, config=config), batch(size, size, 3), lambda: params(config)
+        lambda shared, image: function(shared, image, config=config), batch(size, size, 3), lambda: kept_size(config)
+    )
+
+
+def kept_size(config: Any) -> Any:
+    """`params` whose kernels keep the size of what they multiply: where it grows a hundredfold, rounding does, too."""
+    return jax.tree.map(
+        lambda leaf: leaf * np.float32(np.prod(leaf.shape[:-1]) ** -0.5) if leaf.ndim == 4 else leaf, params(config)
     )
 
 
@@ -713,8 +719,7 @@ def test_jit_equals_eager(name: str):
     """Protects: no dependence on concrete values, in or out of `jit`."""
     shared, samples = inputs(name)
     if not TABLE[name].composed:
-        found = jitted(name)(shared, pick(samples, 0))
-        check(found, eager_result(name), BUDGET * AMPLIFIED.get(name, 1))
+        check(jitted(name)(shared, pick(samples, 0)), eager_result(name))
 
 
 @every_row
