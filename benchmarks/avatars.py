@@ -20,6 +20,7 @@ from sklearn.svm import LinearSVC
 
 from benchmarks import measure
 from benchmarks.pictures import save_sheet
+from benchmarks.reproduce.avatar_world import AvatarWorld
 from benchmarks.reproduce.world import batches_of_keys
 from jaxedit import avatars, checkpoints, images, metrics, stylegan2
 from jaxedit.avatars import models
@@ -30,7 +31,7 @@ from jaxedit.generators.stylegan2 import StyleGAN2Generator
 from jaxedit.memory import keep_freed_memory
 
 _TRAIN, _HELD_OUT, _FLOOR, _GENERATED = 1, 2, 3, 4  # seeds: none is the seed of a training
-_BATCH = 48
+_BATCH = AvatarWorld.batch
 _TILES = 8
 
 

@@ -29,8 +29,8 @@ import numpy as np
 
 from benchmarks import floors, latency_style_intervention, measure
 from benchmarks.peers.ada import VARIANTS, AdaPeer
-from benchmarks.peers.openvino import OpenVinoPeer
 from benchmarks.peers.process import PeerProcess
+from benchmarks.peers.random_face import OpenVinoPeer
 from jaxedit import checkpoints, stylegan2
 from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.memory import keep_freed_memory
@@ -190,9 +190,7 @@ def run(options: Options) -> Iterator[dict[str, Any]]:
     }
     for generator in _generators(options):
         with contextlib.ExitStack() as stack:
-            peers = {
-                name: stack.enter_context(contextlib.closing(peer)) for name, peer in _peers(options, generator).items()
-            }
+            peers = {name: stack.enter_context(contextlib.closing(peer)) for name, peer in _peers(options, generator)}
             if options.method == "style_intervention":
                 rows = latency_style_intervention.benchmark(generator, options.batches, options.repeats, peers)
             else:
@@ -212,17 +210,15 @@ def _generators(options: Options) -> Iterator[Any]:
         yield stylegan2.StyleGAN2Generator(params, config)
 
 
-def _peers(options: Options, generator: Any) -> dict[str, Any]:
-    peers: dict[str, Any] = {}
+def _peers(options: Options, generator: Any) -> Iterator[tuple[str, Any]]:
+    """Contenders by name, each started when it is asked for: one that can't start leaves those before it to close."""
     if options.peer_ada:
         host = jax.tree.map(np.asarray, generator.params)
         for name in VARIANTS:
-            peers[f"ada {name}"] = AdaPeer(options.peer_ada, options.peer_python, name, host, generator.config)
+            yield f"ada {name}", AdaPeer(options.peer_ada, options.peer_python, name, host, generator.config)
     if options.peer_openvino:
         for precision in ("float32", "bfloat16"):
-            peer = OpenVinoPeer(options.peer_openvino, options.peer_python, precision)
-            peers[f"openvino {precision}"] = peer
-    return peers
+            yield f"openvino {precision}", OpenVinoPeer(options.peer_openvino, options.peer_python, precision)
 
 
 def synthesis(

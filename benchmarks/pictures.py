@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from PIL import Image
@@ -19,3 +20,10 @@ def save_sheet(
 ) -> None:
     """Writes uint8 pictures as one JPEG file whose rows and columns have names (`jaxedit.sheets.labelled_sheet`)."""
     Image.fromarray(sheets.labelled_sheet(pictures, rows=rows, columns=columns)).save(path, quality=_QUALITY)
+
+
+def averaged_down(image: Array, *, side: int) -> Array:
+    """An image averaged over squares to `side` pixels, or less than twice as many; smaller ones as they are."""
+    height, width, channels = image.shape
+    pool = max(1, min(height, width) // side)
+    return jnp.mean(image.reshape(height // pool, pool, width // pool, pool, channels), axis=(1, 3))

@@ -10,7 +10,7 @@ from benchmarks import latency_style_intervention
 from benchmarks.reproduce import edits, published_directions
 from benchmarks.reproduce import style_intervention_report as reports
 from benchmarks.reproduce.edits import Path, strength_for
-from benchmarks.reproduce.style_intervention import half_interval
+from benchmarks.reproduce.tables import half_interval
 from jaxedit import faces
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 

@@ -34,15 +34,8 @@ class AvatarWorld(NamedTuple):
     parser: Any
     embedding: Any
 
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """See `World`."""
-        return avatars.ATTRIBUTES
-
-    @property
-    def batch(self) -> int:
-        """See `World`."""
-        return 48
+    attributes = avatars.ATTRIBUTES
+    batch = 48
 
     def label(self, image: jax.Array) -> jax.Array:
         """See `World`."""

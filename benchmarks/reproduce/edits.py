@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.pictures import averaged_down
 from benchmarks.reproduce.world import World, batches, without
 from jaxedit import images, metrics, regions
 from jaxedit.generators.stylegan2 import Styles, split_styles
@@ -94,10 +95,7 @@ def changed(world: World, samples: Samples, path: Path, strength: float) -> tupl
 
 def thumbnail(image: jax.Array) -> jax.Array:
     """A picture for sheets: 8 bit, averaged down to 128 px where the image is larger."""
-    height, width, channels = image.shape
-    pool = max(1, min(height, width) // _SIDE)
-    blocks = image.reshape(height // pool, pool, width // pool, pool, channels)
-    return images.to_uint8(blocks.mean(axis=(1, 3)))
+    return images.to_uint8(averaged_down(image, side=_SIDE))
 
 
 def _over(world: World, function: Any, samples: Samples, path: Path, strength: float) -> Any:

@@ -28,7 +28,7 @@ PLAN = Plan(
     smallest=1,
     costs=False,
 )
-_BATCH = 4
+_REGIONS = {"smile": "mouth", "mouth_open": "mouth", "narrow_eyes": "eyes"}
 _CALIBRATED = 200  # samples
 _DECIDED = ("gender", "smile")  # by the network; of all others about half of the samples are above the mean
 _PROBIT = 1.702  # the logistic function of so many deviations is about the normal distribution's
@@ -49,15 +49,8 @@ class FaceWorld(NamedTuple):
     middle: Any
     scale: Any
 
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """See `World`."""
-        return faces.ATTRIBUTES
-
-    @property
-    def batch(self) -> int:
-        """See `World`."""
-        return _BATCH
+    attributes = faces.ATTRIBUTES
+    batch = 4
 
     def label(self, image: jax.Array) -> jax.Array:
         """See `World`."""
@@ -76,14 +69,11 @@ class FaceWorld(NamedTuple):
         return self.networks.judge(image).identity
 
 
-_REGIONS = {"smile": "mouth", "mouth_open": "mouth", "narrow_eyes": "eyes"}
-
-
 def load(generator: Path, networks: Path) -> FaceWorld:
     """Reads the generator and the networks, and places the measures by the samples of the first seeds."""
     shared = checkpoints.load(generator), faces.load(networks)
     latents = np.stack([np.asarray(sample_z(seed, shared[0].config.z_dim)) for seed in range(_CALIBRATED)])
-    scores = batch.collected(batch.map_samples(_scored, shared, latents, batch_size=_BATCH))
+    scores = batch.collected(batch.map_samples(_scored, shared, latents, batch_size=FaceWorld.batch))
     signed = np.isin(faces.ATTRIBUTES, _DECIDED)
     middle = np.where(signed, 0, scores.mean(axis=0)).astype(np.float32)
     scale = np.where(signed, 1, _PROBIT / scores.std(axis=0)).astype(np.float32)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measure
-from benchmarks.reproduce.style_intervention import half_interval
+from benchmarks.pictures import averaged_down
+from benchmarks.reproduce.tables import half_interval, table
 from jaxedit import batch, checkpoints, faces
 from jaxedit.cli.array_files import read_arrays
 from jaxedit.directions.files import load_direction
@@ -96,7 +97,7 @@ def as_markdown(report: dict[str, Any]) -> str:
     """What files do that name something the networks tell, and the table of all."""
     spread = ", ".join(f"{name} {value:.3g}" for name, value in report["spread"].items())
     lines = [_INTRODUCTION.format(last=report["samples"] - 1, **(report | {"spread": spread}))]
-    lines += _table(("file", "should change", "strength", "change", "of a deviation", "does it"), _verdicts(report))
+    lines += table(("file", "should change", "strength", "change", "of a deviation", "does it"), _verdicts(report))
     heading = ("file", "strength", *faces.ATTRIBUTES, "mse")
     body = []
     for row in report["rows"]:
@@ -106,7 +107,7 @@ def as_markdown(report: dict[str, Any]) -> str:
             for text, (name, (mean, half)) in zip(numbers, row["change"].items(), strict=True)
         ]
         body.append((row["file"], f"{row['strength']:+g}", *marked))
-    return "\n".join([*lines, "", *_table(heading, body)]) + "\n"
+    return "\n".join([*lines, "", *table(heading, body)]) + "\n"
 
 
 def _verdicts(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -126,13 +127,7 @@ def _verdicts(report: dict[str, Any]) -> list[tuple[str, ...]]:
     return found
 
 
-def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    return ["| " + " | ".join(line) + " |" for line in (heading, ["---"] * len(heading), *rows)]
-
-
 def _scored(shared: tuple[Any, FaceNetworks, Any, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
     generator, networks, edits, psi = shared
     image = generator.synthesize(edited(generator, z, edits, truncation_psi=psi))
-    pool = max(1, image.shape[0] // _SIDE)
-    blocks = image.reshape(image.shape[0] // pool, pool, image.shape[1] // pool, pool, 3)
-    return networks.attributes(image), blocks.mean(axis=(1, 3))
+    return networks.attributes(image), averaged_down(image, side=_SIDE)

@@ -30,6 +30,7 @@ from benchmarks.reproduce.edits import (
     styles_of,
     thumbnail,
 )
+from benchmarks.reproduce.tables import half_interval
 from benchmarks.reproduce.world import Plan, World
 from jaxedit import families, metrics
 from jaxedit.directions.files import save_direction
@@ -149,11 +150,6 @@ def summary(outcome: Outcome, index: int, ours: Outcome | None = None, **extra: 
         },
         **extra,
     }
-
-
-def half_interval(values: np.ndarray) -> float:
-    """Half of the 95 % confidence interval of the mean of independent values."""
-    return float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def attribute_report(
@@ -287,6 +283,10 @@ class Fitted(NamedTuple):
     labels: np.ndarray
     activity: np.ndarray | None
 
+    def of(self, attribute: str) -> dict[str, Boundary]:
+        """The boundaries of one attribute by space."""
+        return {space: found[attribute] for space, found in self.boundaries.items()}
+
 
 def fit(world: World, plan: Plan, seed: int) -> Fitted:
     """Labels samples and fits the boundaries."""
@@ -301,7 +301,7 @@ def studied(
     world: World, plan: Plan, attribute: str, samples: Samples, fitted: Fitted, output: FilePath
 ) -> dict[str, Any]:
     """All that the report says of one attribute; of one that is only ablated, Fig. 9."""
-    bounds = {space: found[attribute] for space, found in fitted.boundaries.items()}
+    bounds = fitted.of(attribute)
     plain = baselines.interpolation(world, bounds, samples)
     compared, extra = {"Z": plain["z"]}, {}
     variants = stagings(world.generator)
@@ -359,11 +359,11 @@ def main(options: Options) -> None:
     }
     for attribute in dict.fromkeys((*plan.attributes, *plan.ablated)):
         samples = samples_of(world, attribute, count=plan.samples, seed=options.seed + 1)
-        report.setdefault("strangers", yardstick(world, samples))
+        if "strangers" not in report:
+            report["strangers"] = yardstick(world, samples)
         report["attributes"][attribute] = studied(world, plan, attribute, samples, fitted, options.output)
         if plan.costs and "table_6" not in report:
-            bounds = {space: found[attribute] for space, found in fitted.boundaries.items()}
-            report["table_6"] = table_6(world, plan, bounds, samples)
+            report["table_6"] = table_6(world, plan, fitted.of(attribute), samples)
         (options.output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         print(f"{attribute}: done", flush=True)
     text = reports.as_markdown(report, plan.attributes, plan.ablated)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.reproduce.tables import table
+
 OURS, JOINT, SHORTER = "Style Intervention", "Style Intervention, joint", "Style Intervention, shorter s_n"
 IN_W, IN_W_PLUS = "Style Intervention in W", "Style Intervention in W+"
 _BASELINES = ("Z", "W", "W+", "S", "InterFaceGAN", "StyleSpace")
@@ -77,7 +79,7 @@ def as_markdown(report: dict[str, Any], attributes: Sequence[str], ablated: Sequ
     introduction = _INTRODUCTION.format(judging=_JUDGING[report["world"]], **report)
     lines = [f"# Style Intervention on {report['world']}", "", introduction, "## Claims", ""]
     rows = [[text, numbers, "yes" if holds else "no"] for text, numbers, holds in claims(report, attributes, ablated)]
-    lines += [*_table(["the paper says", "here", "holds"], rows), "", "## Does it keep the identity better?", ""]
+    lines += [*table(["the paper says", "here", "holds"], rows), "", "## Does it keep the identity better?", ""]
     lines += _identity(found, attributes)
     lines += ["", "## Where it is not the best, and why", "", _EXPLANATION, *_tested(found, attributes), ""]
     lines += _boundaries_and_curves(report, attributes)
@@ -106,11 +108,11 @@ def _boundaries_and_curves(report: dict[str, Any], attributes: Sequence[str]) ->
         for name, row in report["table_2"].items()
     ]
     heading = ["attribute", "train %", "validate %", "more frequent label %", "zeros %"]
-    lines = ["## Table II: boundaries in S", "", *_table(heading, rows), ""]
+    lines = ["## Table II: boundaries in S", "", *table(heading, rows), ""]
     curves = _figure_7(report["attributes"], attributes)
     rows = [[space, *(f"{value:.4f}" for value in values)] for space, values in curves.items()]
     heading = ["space", *(f"{strength:g}" for strength in report["strengths_of_figure_7"])]
-    return [*lines, "## Figure 7: MSE outside the region against the strength", "", *_table(heading, rows), ""]
+    return [*lines, "## Figure 7: MSE outside the region against the strength", "", *table(heading, rows), ""]
 
 
 def _identity(found: dict[str, Any], attributes: Sequence[str]) -> list[str]:
@@ -123,7 +125,7 @@ def _identity(found: dict[str, Any], attributes: Sequence[str]) -> list[str]:
             mean, half = methods[name]["to_ours"]["id"]
             row.append(f"{mean:+.4f} ± {half:.4f}" + ("" if _reached(methods, name) else " †"))
         rows.append(row)
-    return [f"ID of {OURS} less that of", "", *_table(["", *attributes], rows)]
+    return [f"ID of {OURS} less that of", "", *table(["", *attributes], rows)]
 
 
 def _beside_paper(found: dict[str, Any], attributes: Sequence[str]) -> list[str]:
@@ -135,18 +137,18 @@ def _beside_paper(found: dict[str, Any], attributes: Sequence[str]) -> list[str]
             here = found[attribute]["methods"][name]
             row = [attribute, name, f"{mse:.3f}", f"{here['mse']:.3f}", f"{ssim:.2f}", f"{here['ssim']:.2f}"]
             rows.append([*row, f"{identity:.2f}", f"{100 * here['id']:.2f}"])
-    return _table(["attribute", "method", "MSE, paper", "here", "SSIM, paper", "here", "ID, paper", "here"], rows)
+    return table(["attribute", "method", "MSE, paper", "here", "SSIM, paper", "here", "ID, paper", "here"], rows)
 
 
 def _cost(report: dict[str, Any]) -> list[str]:
-    environment, table = report["environment"], report["table_6"]
+    environment, costs = report["environment"], report["table_6"]
     lines = ["", "## Table VI: cost", "", f"{environment['processor']}, {environment['cores']} cores, 64 px.", ""]
     rows = [
         [name, f"{row['seconds']:.3f}", f"{row['batched']:.3f}" if "batched" in row else "", _mebibytes(row)]
-        for name, row in table.items()
+        for name, row in costs.items()
     ]
-    lines += _table(["method", "seconds, one image", "seconds per image, batch of 48", "peak MiB, one image"], rows)
-    never = table[OURS]["never_shrunk"]
+    lines += table(["method", "seconds, one image", "seconds per image, batch of 48", "peak MiB, one image"], rows)
+    never = costs[OURS]["never_shrunk"]
     return [*lines, "", f"{OURS} takes {never:.3f} seconds per image when batches are not shrunk to those that go on."]
 
 
@@ -226,7 +228,7 @@ def _tested(found: dict[str, Any], attributes: Sequence[str]) -> list[str]:
         for key, sign in keys.items():
             lost = [name for name in attributes if sign * pairs[name][0][key] < sign * pairs[name][1][key]]
             rows[-1].append(", not ".join([f"{len(attributes) - len(lost)} of {len(attributes)}", *lost]))
-    return _table(["Style Intervention", "change", "MSE", "SSIM", "ID"], rows)
+    return table(["Style Intervention", "change", "MSE", "SSIM", "ID"], rows)
 
 
 def _best(found: dict[str, Any], attributes: Sequence[str], key: str, rivals: Sequence[str]) -> tuple[str, bool]:
@@ -277,12 +279,8 @@ def _methods(found: dict[str, Any], attributes: Sequence[str], names: Sequence[s
             halves = [found[attribute]["methods"][name]["half"][key] for attribute in attributes]
             numbers[place] += f" ± {np.sqrt(np.square(halves).sum()) / len(halves):{_COLUMNS[key]}}"
         rows.append([name if able else f"{name} †", *numbers])
-    return _table(_HEADINGS, rows)
+    return table(_HEADINGS, rows)
 
 
 def _mebibytes(row: dict[str, float]) -> str:
     return f"{row['peak_bytes'] / 2**20:.0f}"
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(line) + " |" for line in (heading, ["---"] * len(heading), *rows)]

@@ -56,7 +56,8 @@ def run(command: Demo) -> None:
                 (pictures, signs), names, directions = _edited(), ATTRIBUTES, load_directions()
                 marks = np.where(signs > 0, "+", "-")
             else:
-                (pictures, names, marks), directions = demo_faces.edits(command, SEEDS), ffhq.load_directions()
+                directions = ffhq.load_directions()
+                pictures, names, marks = demo_faces.edits(command, directions, SEEDS)
         _write(output, pictures, names, marks, directions)
     print(f"{output / 'grid.png'}: {len(SEEDS)} samples, each attribute changed; the directions are beside it")
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from jaxedit import batch, checkpoints
 from jaxedit.cli.options import Demo
-from jaxedit.directions import ffhq
 from jaxedit.directions.files import check_direction
 from jaxedit.generators.base import Generator, sample_z
 from jaxedit.spaces import Direction, edited
@@ -16,11 +15,14 @@ _STRENGTH = 2.0
 _TRUNCATION = 0.7
 
 
-def edits(command: Demo, seeds: tuple[int, ...]) -> tuple[np.ndarray, list[str], np.ndarray]:
+def edits(
+    command: Demo, directions: tuple[Direction, ...], seeds: tuple[int, ...]
+) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Draws seeds as they are, and with less and more along every direction.
 
     Args:
         command: Its checkpoint.
+        directions: In a space of it.
         seeds: What to draw.
 
     Returns:
@@ -30,7 +32,7 @@ def edits(command: Demo, seeds: tuple[int, ...]) -> tuple[np.ndarray, list[str],
     Raises:
         ValueError: The directions do not fit the generator, or the pictures are not finite.
     """
-    generator, directions = checkpoints.load(command.checkpoint), ffhq.load_directions()
+    generator = checkpoints.load(command.checkpoint)
     for direction in directions:
         check_direction(direction, generator, any_generator=command.any_generator)
     ways = np.repeat(np.eye(len(directions), dtype=np.float32), 2, axis=0) * np.tile([-1, 1], len(directions))[:, None]

@@ -1,4 +1,4 @@
-"""The process of `benchmarks.peers.openvino`: answers requests on its standard input.
+"""The process of `benchmarks.peers.random_face`: answers requests on its standard input.
 
 Needs OpenVINO and NumPy, not JAX, and imports nothing of this package.
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.peers.process import PeerProcess
 
-_SERVER = Path(__file__).with_name("openvino_server.py")
+_SERVER = Path(__file__).with_name("random_face_server.py")
 
 
 class OpenVinoPeer(PeerProcess):
