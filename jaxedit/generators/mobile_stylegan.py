@@ -148,8 +148,8 @@ class DepthwiseConv(nn.Module):
         channels = x.shape[-1]
         depthwise = self.param("depthwise", nn.initializers.normal(1.0), (3, 3, channels))
         pointwise = self.param("pointwise", nn.initializers.normal(1.0), (channels, self.features))
-        gained = depthwise * (style * (9 * channels) ** -0.5)[None, None]
-        y = depthwise_conv2d(x, gained.astype(x.dtype))
+        scaled = x * (style * (9 * channels) ** -0.5).astype(x.dtype)[None, None]
+        y = depthwise_conv2d(scaled, depthwise.astype(x.dtype))
         y = jnp.einsum("hwi,io->hwo", y, pointwise.astype(x.dtype), preferred_element_type=jnp.float32)
         return Finish(name="finish")(y, noise).astype(x.dtype)
 
