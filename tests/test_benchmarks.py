@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from untrained import untrained
 
-from benchmarks import first_picture, floors, latency, measure, training
+from benchmarks import faces, first_picture, floors, latency, measure, training
 from benchmarks.peers import ada
 from jaxedit import families
 from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
@@ -170,3 +172,11 @@ def test_first_pictures_are_drawn_cold_and_warm(tmp_path):
     ]
     with pytest.raises(SystemExit, match="drew nothing:\nerror: "):
         first_picture.run(sys.executable, ["edit", "nowhere"], folder=tmp_path, cache=tmp_path)
+
+
+def test_sheets_of_a_generator_are_drawn(tmp_path):
+    """Samples, truncation and interpolation of any checkpoint, 64 pictures each."""
+    faces.main(faces.Options(checkpoint=Path("avatars"), output=tmp_path))
+    for name in ("samples", "truncation", "interpolation"):
+        with Image.open(tmp_path / f"{name}.jpg") as sheet:
+            assert min(sheet.size) >= 8 * 64

@@ -31,7 +31,7 @@ _NAMED = {
     "Male": ("gender", 1),
     "Mouth_Slightly_Open": ("mouth_open", 1),
     "Narrow_Eyes": ("narrow_eyes", 1),
-    "pose": ("yaw", 1),
+    "pose": ("yaw", -1),
 }  # what the files of this name, without "boundary_", are said to change and which way
 _INTRODUCTION = """\
 # What direction files do to {samples} faces
