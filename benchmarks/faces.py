@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.pictures import averaged_down, save_sheet
 from jaxedit import batch, checkpoints, images
 from jaxedit.cli.arguments import parse_or_exit
 from jaxedit.generators.base import Generator, sample_z
+from jaxedit.spaces import edited
 
 _SIDE = 128  # of the pictures on the sheets
 _TILES = 8
@@ -37,7 +38,7 @@ def main(options: Options) -> None:
     latents = [np.asarray(sample_z(seed, generator.config.z_dim)) for seed in range(_TILES * _TILES)]
     numbers = [f"seed {seed}" for seed in range(_TILES)]
 
-    def sheet(name: str, samples: list[tuple[np.ndarray, ...]], rows: list[str], columns: list[str]) -> None:
+    def sheet(name: str, samples: list[Any], rows: list[str], columns: list[str]) -> None:
         tiles = batch.collected(batch.map_samples(_drawn, generator, samples, batch_size=jax.local_device_count()))
         save_sheet(options.output / f"{name}.jpg", tiles, rows=rows, columns=columns)
 
@@ -60,9 +61,9 @@ def main(options: Options) -> None:
 
 def _drawn(generator: Generator, sample: tuple[jax.Array, ...]) -> jax.Array:
     first, second, way, psi = sample
-    ends = [generator.map(z, truncation_psi=psi) for z in (first, second)]
-    image = generator.synthesize(generator.styles(ends[0] + way * (ends[1] - ends[0])))
-    return images.to_uint8(averaged_down(jnp.asarray(image), side=_SIDE))
+    ends = [generator.advance("z", z, truncation_psi=psi) for z in (first, second)]
+    image = generator.render(edited(generator, ends[0] + way * (ends[1] - ends[0]), start="w"))
+    return images.to_uint8(averaged_down(image, side=_SIDE))
 
 
 if __name__ == "__main__":
