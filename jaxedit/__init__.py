@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from jaxedit.directions.files import load_direction, save_direction
     from jaxedit.generators import stylegan2, stylegan2_discriminator
     from jaxedit.generators.base import Generator, sample_z
-    from jaxedit.methods import style_intervention
+    from jaxedit.methods import lelsd, style_intervention
     from jaxedit.spaces import Direction
 
 __version__ = "0.1.0"
@@ -57,6 +57,7 @@ __all__ = [
     "families",
     "generators",
     "images",
+    "lelsd",
     "load",
     "load_direction",
     "load_discriminator",
@@ -82,6 +83,7 @@ __all__ = [
 _ELSEWHERE = {
     "Direction": "jaxedit.spaces:Direction",
     "Generator": "jaxedit.generators.base:Generator",
+    "lelsd": "jaxedit.methods.lelsd",
     "load": "jaxedit.checkpoints:load",
     "load_direction": "jaxedit.directions.files:load_direction",
     "load_discriminator": "jaxedit.checkpoints:load_discriminator",

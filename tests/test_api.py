@@ -44,6 +44,7 @@ MODULES = {
     "staged": "jaxedit.staged",
     "stage_programs": "jaxedit.stage_programs",
     "compaction": "jaxedit.compaction",
+    "lelsd": "jaxedit.methods.lelsd",
     "style_intervention": "jaxedit.methods.style_intervention",
     "batch": "jaxedit.batch",
     "avatars": "jaxedit.avatars",

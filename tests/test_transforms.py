@@ -26,6 +26,7 @@ from jaxedit import (
     avatars,
     families,
     images,
+    lelsd,
     metrics,
     nn,
     regions,
@@ -246,6 +247,33 @@ def posed(shared: StyleGAN2Generator, sample: Any) -> Any:
     styles, edited, normal, mask = sample
     joint = StagedStyleGAN2(shared, joint=True)
     return style_intervention.pose(joint, styles, edited, normal, mask > 0)
+
+
+def edited_maps() -> Any:
+    """Two layers before and after an edit, and two masks."""
+    before, masks = (batch(4, 4, 5)(), batch(8, 8, 3)()), jax.nn.sigmoid(batch(2, 6, 7)())
+    return before, tuple(x[::-1] for x in before), masks[:, 0], masks[:, 1]
+
+
+def localisations() -> Any:
+    """A direction's start and a batch of latents."""
+    return keys(), batch(3, 6)()
+
+
+def localised(weights: Any, sample: Any) -> Any:
+    """The directions after a step."""
+
+    def features(latent: Any) -> Any:
+        image = jnp.tanh(jnp.einsum("i,ij->j", latent, weights)).reshape(2, 2, 3)
+        return image, [image]
+
+    def segment(image: Any) -> Any:
+        return jnp.array([[1.0, 0.0], [1.0, 0.0]])
+
+    key, latents = sample
+    state = lelsd.init(key, latents[0], config=lelsd.PAPER)
+    state, _ = lelsd.step(key, features, segment, state, lelsd.observe(features, segment, latents), config=lelsd.PAPER)
+    return lelsd.found(state)
 
 
 def intervened(shared: StyleGAN2Generator, sample: Any, steps: int | None) -> Any:
@@ -573,6 +601,16 @@ TABLE = {
         stays_divided=False,  # the loop ends with the last image
         composed=True,
     ),
+    "lelsd.layer_scores": Row(lambda _, s: lelsd.layer_scores(*s, config=lelsd.PAPER), edited_maps),
+    "lelsd.localization_score": Row(lambda _, s: lelsd.localization_score(*s, config=lelsd.OFFICIAL), edited_maps),
+    "lelsd.direction_regularizer": Row(lambda _, s: lelsd.direction_regularizer(s, config=lelsd.PAPER), batch(2, 4, 6)),
+    "lelsd.learning_rate": Row(
+        lambda _, s: lelsd.learning_rate(s, config=lelsd.PAPER), lambda: 30 * jnp.arange(SAMPLES, dtype=jnp.int32)
+    ),
+    "lelsd.init": Row(
+        lambda x, k: lelsd.init(k, x, config=lelsd.LelsdConfig(directions=2)).directions, keys, const(4, 6)
+    ),
+    "lelsd.step": Row(localised, localisations, const(6, 12), composed=True),
     # One sample is a set here. XLA's TopK on the CPU gathers a divided batch.
     "metrics.nearest_neighbors": Row(
         lambda points, queries: metrics.nearest_neighbors(queries, points, k=2).distances,
@@ -610,6 +648,9 @@ EXEMPT = {
     *("style_intervention.Losses", "style_intervention.merged", "style_intervention.edited_codes"),
     "style_intervention.next_layer",  # these three are parts of `run`
     *("style_intervention.step_batch", "style_intervention.run_batch"),  # called from the host
+    *("lelsd.LelsdConfig", "lelsd.Samples", "lelsd.State", "lelsd.Info"),
+    *("lelsd.observe", "lelsd.moved", "lelsd.found"),  # in the row of `step`
+    *("lelsd.run", "lelsd.step_parts"),  # loops over `step`
     *("metrics.Neighbors", "metrics.PrecisionRecall", "metrics.frechet_distance"),
     *(
         "avatars.Factors",
@@ -647,7 +688,7 @@ def public_names(module: ModuleType) -> set[str]:
 def test_every_public_array_function_has_a_row():
     """Protects: the table from being forgotten when a function is added."""
     modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces, metrics, avatars)
-    modules += (stylegan2_blocks, regions, channels, style_intervention, resize, attributes, bisenet, keypoints)
+    modules += (lelsd, stylegan2_blocks, regions, channels, style_intervention, resize, attributes, bisenet, keypoints)
     modules += (
         haar,
         depthwise,
