@@ -40,6 +40,7 @@ MODULES = {
     "pca": "jaxedit.directions.pca",
     "closed_form": "jaxedit.directions.closed_form",
     "channels": "jaxedit.directions.channels",
+    "local": "jaxedit.directions.local",
     "regions": "jaxedit.regions",
     "staged": "jaxedit.staged",
     "stage_programs": "jaxedit.stage_programs",
@@ -64,6 +65,7 @@ MODULES = {
     "crops": "jaxedit.nn.crops",
     "alignment": "jaxedit.alignment",
     "faces": "jaxedit.faces",
+    "segmenters": "jaxedit.segmenters",
     "gan": "jaxedit.training.gan",
     "gan_config": "jaxedit.training.gan_config",
     "loop": "jaxedit.training.loop",
@@ -343,7 +345,7 @@ LAYERS = (
     {"checkpoints", "stage_programs", "batch"},
     {"directions", "methods"},
     {"training"},
-    {"avatars", "datasets", "faces"},
+    {"avatars", "datasets", "faces", "segmenters"},
     {"cli", "__main__"},
 )
 """Files and folders of the library, from the foundations up: none imports from above."""

@@ -502,6 +502,7 @@ def test_info_of_the_built_in_generator(capsys):
     assert "generator (stylegan2), 64 px" in shown and load("avatars").fingerprint in shown
 
 
+@pytest.mark.slow
 def test_the_demo_edits_the_built_in_generator(tmp_path, monkeypatch, capsys):
     """Protects: the README's first command, and that what it leaves can be edited further."""
     monkeypatch.setattr(demo, "SEEDS", (0,))

@@ -45,11 +45,15 @@ def test_an_image_is_judged_by_all_networks(folder: Path):
     """Protects: one call gives landmarks, attributes and identity, all with finite gradients, and a mask."""
     networks = faces.load(folder / "faces")
     image = jnp.asarray(np.clip(0.3 * normal(1, 96, 128, 3), -1, 1))
-    found = jax.jit(networks.judge)(image)
+
+    def summed(image: jax.Array) -> Any:
+        found = networks.judge(image)
+        return found.attributes.sum(), found
+
+    slope, found = jax.jit(jax.grad(summed, has_aux=True))(image)
     assert found.landmarks.shape == (68, 2) and found.identity.shape == (128,)
     assert found.attributes.shape == (len(faces.ATTRIBUTES),) and set(faces.SIGNED) < set(faces.ATTRIBUTES)
     assert all(np.isfinite(part).all() for part in found)
-    slope = jax.jit(jax.grad(lambda x: networks.judge(x).attributes.sum()))(image)
     assert np.isfinite(slope).all() and np.abs(slope).max() > 0
     mask = networks.mask(image, region="eyes+mouth")
     expected = regions.landmark_mask(found.landmarks, region="eyes+mouth", height=96, width=128)

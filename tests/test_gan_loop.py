@@ -70,12 +70,14 @@ def lines(output: Path) -> list[dict]:
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(trainings):
     """Protects: everything that is learnt from a training, to the last bit."""
     killed, whole = map(contents, trainings)
     assert killed == whole
 
 
+@pytest.mark.slow
 def test_what_a_training_leaves(trainings):
     """Protects: the log's columns, the pictures, two snapshots, checkpoints that know their origin."""
     output = trainings[0]

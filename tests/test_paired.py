@@ -30,6 +30,7 @@ def classifier() -> AttributeClassifier:
     return AttributeClassifier(init(jax.random.key(0)), CLASSIFIER)
 
 
+@pytest.mark.slow
 def test_an_image_is_nearest_to_the_render_of_its_latent(classifier):
     """Protects: every part of the errors is 0 for the render itself and for no other; parts are weighted."""
     z = jax.random.normal(jax.random.key(2), (4, latents.Z_DIM))

@@ -188,7 +188,9 @@ def check_generator(generator: StyleGAN2Generator, expected: dict[tuple[str, str
     assert expected and not failures, failures
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "g1024" else ()) for name in GENERATORS]
+)
 def test_generator_equals_the_official_ones(name: str, references: dict[str, np.ndarray]):
     config = GENERATORS[name]
     generator = StyleGAN2Generator(on_device(weights(config, 1)), config, "")

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GUIDES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SNIPPETS = [
-    pytest.param(code, id=f"{path.stem}-{number}")
+    pytest.param(code, id=f"{path.stem}-{number}", marks=() if path.stem == "README" else pytest.mark.slow)
     for path in GUIDES
     for number, code in enumerate(PYTHON.findall(path.read_text("utf-8")))
 ]

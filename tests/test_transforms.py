@@ -293,7 +293,10 @@ def network(function: Any, config: Any) -> Row:
     """A row for the forward pass of a network."""
     size = config.resolution
     return Row(
-        lambda shared, image: function(shared, image, config=config), batch(size, size, 3), lambda: kept_size(config)
+        lambda shared, image: function(shared, image, config=config),
+        batch(size, size, 3),
+        lambda: kept_size(config),
+        composed=True,
     )
 
 
@@ -441,7 +444,10 @@ TABLE = {
     "supervised.init": Row(fitted, batch(5), const(5)),
     "supervised.step": Row(fitted, batch(5), const(5)),
     "augment.augment": Row(
-        lambda _, s: augment.augment(*s), lambda: (keys(), batch(8, 8, 3)(), probabilities()), stays_divided=False
+        lambda _, s: augment.augment(*s),
+        lambda: (keys(), batch(8, 8, 3)(), probabilities()),
+        stays_divided=False,
+        composed=True,
     ),
     "augment.warp": Row(
         lambda source, image: augment.warp(image, source), batch(8, 9, 3), const(2, 3), stays_divided=False
@@ -630,7 +636,7 @@ TABLE = {
         face,
         stays_divided=False,  # the identity is shared
     ),
-    "avatars.render": Row(drawn, factors),
+    "avatars.render": Row(drawn, factors, composed=True),
 }
 # Not functions of arrays; `gan.step` has tests of its own, and `init` draws parameters from a key.
 EXEMPT = {

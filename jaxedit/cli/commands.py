@@ -5,7 +5,17 @@ from __future__ import annotations
 import importlib
 from typing import NamedTuple
 
-from jaxedit.cli.options import Command, Demo, Edit, FitDirection, Generate, Info, Intervene, TrainStyleGAN2
+from jaxedit.cli.options import (
+    Command,
+    Demo,
+    Edit,
+    FindDirection,
+    FitDirection,
+    Generate,
+    Info,
+    Intervene,
+    TrainStyleGAN2,
+)
 
 
 class Row(NamedTuple):
@@ -29,6 +39,7 @@ COMMANDS = {
     "edit": Row(Edit, "edit", _PICTURES),
     "intervene": Row(Intervene, "intervene", _PICTURES),
     "fit-direction": Row(FitDirection, "fit_direction"),
+    "find-direction": Row(FindDirection, "find_direction"),
     "info": Row(Info, "info"),
     "train-stylegan2": Row(TrainStyleGAN2, "train_stylegan2", "; the same command goes on from the last snapshot"),
 }

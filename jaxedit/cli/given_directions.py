@@ -8,14 +8,14 @@ from typing import Any, TypeVar, get_args
 
 from jaxedit import checkpoints
 from jaxedit.cli.array_files import read_arrays
-from jaxedit.cli.options import Edit, FitDirection, Intervene
+from jaxedit.cli.options import Edit, FindDirection, FitDirection, Intervene
 from jaxedit.directions import ffhq, files
 from jaxedit.generators.base import Generator
 from jaxedit.messages import warn
 from jaxedit.spaces import Direction
 from jaxedit.suggestions import choose
 
-Command = TypeVar("Command", Edit, Intervene, FitDirection)
+Command = TypeVar("Command", Edit, Intervene, FitDirection, FindDirection)
 
 
 def with_spaces(command: Command, generator: Generator | None) -> Command:

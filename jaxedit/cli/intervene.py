@@ -14,7 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit import batch, checkpoints, faces, families, images, metrics, progress, regions, sheets, stage_programs
+from jaxedit import (
+    batch,
+    checkpoints,
+    faces,
+    families,
+    images,
+    metrics,
+    progress,
+    regions,
+    segmenters,
+    sheets,
+    stage_programs,
+)
 from jaxedit.checkpoints import read_description
 from jaxedit.claims import claiming
 from jaxedit.cli.codes import ChosenLatents, chosen_codes, chosen_seeds, latents_digest
@@ -339,22 +351,12 @@ def _styles(generator, latents, direction, normal, strength, *, start, condition
 def _pose(synthesis, parser, styles, originals, given, *, where, dilation):
     def one(styles: Any, image: jax.Array, mask: jax.Array) -> Problem:
         before, after, normal = styles
-        if isinstance(parser, FaceNetworks):
-            mask = parser.mask(image, region=where)
-        elif parser is not None:
-            mask = _parsed(parser, regions.classes_of(where), image)
+        if parser is not None:
+            (mask,) = segmenters.part_masks(parser, image, parts=(where,))
         dilated = regions.dilate(mask, size=dilation)
         return style_intervention.pose(synthesis, before, after, normal, dilated, image=image)
 
     return jax.vmap(one)(styles, originals, given)
-
-
-def _parsed(parser: FaceParser, classes: Sequence[str], image: jax.Array) -> jax.Array:
-    """The mask of parsing classes; the parser sees the image in the size that it was trained for."""
-    side = parser.config.resolution
-    seen = image if image.shape[0] == side else jax.image.resize(image, (side, side, 3), "linear")
-    mask = regions.mask_of(parser.parse(seen), classes)
-    return mask if seen is image else jax.image.resize(mask, image.shape[:2], "nearest")
 
 
 def _drawings(synthesis: StagedStyleGAN2, problems: Problem, coefficients: Any) -> dict[str, jax.Array]:

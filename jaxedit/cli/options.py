@@ -173,6 +173,52 @@ class FitDirection(Computing):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FindDirection(Computing):
+    """Find directions that change one part of the image and leave the others alone (LELSD), and draw a sheet of them.
+
+    The folder gets PART.safetensors (PART_0.safetensors, ... of several directions) for `edit`, grid.png, and
+    directions.json with scores and settings.
+    """
+
+    checkpoint: Positional[Path]
+    """Checkpoint directory, as written by `python -m weights_convert`, or `avatars` for the built-in generator."""
+    part: Annotated[tuple[str, ...], Named(alias="parts")]
+    """Part to change, such as mouth, eyes or hair, or a sum such as hair+hat; several are trained at once."""
+    output: Path
+    """Directory for the files; made if needed."""
+    directions: int = 1
+    """Directions for each part, which are kept apart."""
+    space: str = "w_plus"
+    """Space of the directions, of StyleGAN2 z, w, w_plus or s."""
+    layers: str | None = None
+    """Limit directions to rows of W+, such as 4-7 or 0,2,5-6; for S, to style layers by number or name."""
+    parser: Path | None = None
+    """File of a face parser, which says where the parts are. Default: the built-in one for the built-in generator."""
+    faces: Path | None = None
+    """Folder of face-api's networks, whose landmarks outline the parts: mouth, lips, eyes, brows, nose, face, ..."""
+    preset: Literal["paper", "official"] = "paper"
+    """As the paper describes it, or as the released code does it."""
+    steps: int = 200
+    """Of the optimisation, for each direction."""
+    batch_size: int = 4
+    """Samples in a step."""
+    learning_rate: float = 1e-3
+    """Of Adam; halved after every quarter of the steps."""
+    truncation_psi: float = 0.7
+    """Truncation of the samples towards the average w."""
+    seed: int = 0
+    """Of the samples, the strengths and the directions at the start."""
+    strengths: Annotated[tuple[float, ...], Named(alias="strength")] = (-10.0, 10.0)
+    """Strengths on the sheet."""
+    match_distance: float | None = None
+    """Draw the sheet at strengths of both signs at which the LPIPS distance is this, such as 0.2, up to --strengths."""
+    lpips: Path | None = None
+    """The network that --match-distance is measured with."""
+    existing: Literal["error", "overwrite"] = "error"
+    """What to do if the directory holds a sheet already."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
     """Print what a checkpoint directory or a direction file holds."""
 
@@ -275,4 +321,4 @@ RENAMED = {
 }
 """Options of NVIDIA's and others' programs, and the fields that they are here."""
 
-Command = Generate | Edit | Intervene | FitDirection | Info | Demo | TrainStyleGAN2
+Command = Generate | Edit | Intervene | FitDirection | FindDirection | Info | Demo | TrainStyleGAN2
