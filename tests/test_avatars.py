@@ -200,6 +200,7 @@ def test_identity_goes_with_geometry_skin_and_eyes_only():
     assert first.identity.shape == (len(IDENTITY),)
 
 
+@pytest.mark.slow
 def test_any_size_shows_the_same_face():
     """Protects: that sizes differ in resolution alone."""
     factors = avatars.sample_factors(jax.random.key(3))

@@ -72,6 +72,7 @@ def test_official_names_hold_every_parameter_once():
     )
 
 
+@pytest.mark.slow
 def test_latency_runs_and_reports(tmp_path, monkeypatch):
     """The whole benchmark on a small network: all tasks and precisions, every promised number, images that agree."""
     options = latency.Options(

@@ -237,6 +237,7 @@ def test_gradient_maps_equal_single_derivatives(size: int):
         channels.gradient_maps(draw, flat, size=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "noise"), [(8, "const"), (32, "none")])
 def test_local_gradient_maps_equal_those_of_the_whole_network(size: int, noise: Any):
     """Protects: the windows: noise in place, zeros beyond the image and nowhere else, blocks down to one pixel."""

@@ -126,6 +126,7 @@ def test_missing_and_misplaced_networks_are_named(folder: Path, tmp_path: Path):
         faces.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_directions_are_fitted_to_what_networks_say(folder: Path, tmp_path: Path, capsys: Any):
     """Protects: `fit-direction --samples` for photographs and avatars, in W and S, by 0 or the median or extremes."""
     command = ["fit-direction", "--checkpoint", str(folder / "mobile"), "--faces", str(folder / "faces")]

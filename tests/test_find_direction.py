@@ -13,6 +13,7 @@ from untrained import untrained
 from jaxedit import cli, images, lelsd, load_direction, segmenters, spaces
 from jaxedit.directions import local
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
+from jaxedit.networks.bisenet import BiSeNetConfig, FaceParser
 from jaxedit.spaces import Direction, joined
 
 CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, channel_max=16, mapping_layers=2)
@@ -54,8 +55,17 @@ def find(*arguments: object) -> int:
     return cli.main(["find-direction", *map(str, arguments)])
 
 
-def test_directions_of_two_parts_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def halves(network: Any, image: Any, *, parts: tuple[str, ...]) -> Any:
+    """In place of a parser, which takes long to compile."""
+    upper = jnp.broadcast_to(jnp.arange(64)[:, None] < 32, (64, 64))
+    return jnp.stack([upper, ~upper])
+
+
+def test_directions_of_two_parts_are_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     """Protects: the command: better than at first, files that `edit` takes, scores, settings and a sheet."""
+    monkeypatch.setattr(segmenters, "part_masks", halves)
     output = tmp_path / "found"
     given = ["avatars", "--part", "mouth", "hair+hat", "--directions", 2, "--learning-rate", 0.03, "--space", "S"]
     assert find(*given, "--steps", 8, "--layers", "b16.conv0-b64.conv1", "--output", output) == 0
@@ -99,3 +109,46 @@ def test_a_part_that_no_sample_shows_is_an_error(
     assert find("avatars", "--part", "nose", "--steps", 20, "--space", "w", "--output", tmp_path / "found") == 1
     assert "none of 36 samples shows it" in capsys.readouterr().err
     assert not (tmp_path / "found").exists()
+
+
+class Told(FaceParser):
+    """Parses by colour, without a network."""
+
+    def parse(self, image: Any) -> Any:
+        """Hair above, the mouth below."""
+        return jnp.where(image[..., 0] > 0, 17, 11).astype(jnp.int32)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_parts_are_those_of_the_parser(size: int):
+    """Protects: several parts of one look at the image, also where the parser sees it in another size."""
+    upper = np.repeat(np.where(np.arange(size) < size // 2, 1, -1)[:, None], size, axis=1)
+    image = jnp.asarray(np.repeat(upper[..., None], 3, axis=-1), jnp.float32)
+    parser = Told({}, BiSeNetConfig(resolution=32))
+    masks = segmenters.part_masks(parser, image, parts=("mouth", "hair+hat", "nose"))
+    np.testing.assert_array_equal(masks, [upper < 0, upper > 0, np.zeros_like(upper, bool)])
+
+
+def test_a_palette_has_both_directions(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Protects: rows move along the first direction, columns along the second, and what is refused."""
+    output = tmp_path / "palette.png"
+    given = ["palette", "avatars", "--strengths", "-3", "0", "3", "--space", "w"]
+    assert cli.main([*given, "--direction", "smile", "eyeglasses", "--output", str(output)]) == 0
+    assert "smile by rows and eyeglasses by columns" in capsys.readouterr().out
+    sheet = images.read_png(output).astype(int)
+    tile = 128
+    left, top = sheet.shape[1] - 3 * tile, sheet.shape[0] - 3 * tile
+    tiles = sheet[top:, left:].reshape(3, tile, 3, tile, 3).transpose(0, 2, 1, 3, 4)
+    mouth, eyes = (slice(80, 104), slice(44, 84)), (slice(44, 68), slice(30, 98))
+
+    def change(a: np.ndarray, b: np.ndarray, place: Any) -> float:
+        return np.abs(a[place] - b[place]).mean()
+
+    assert change(tiles[0, 1], tiles[2, 1], mouth) > change(tiles[1, 0], tiles[1, 2], mouth)
+    assert change(tiles[1, 0], tiles[1, 2], eyes) > change(tiles[0, 1], tiles[2, 1], eyes)
+    for options, said in (
+        (["--direction", "smile", "--output", str(tmp_path / "a.png")], "a palette takes two"),
+        (["--direction", "smile", "age", "--output", str(tmp_path / "a.jpg")], "is a .png file"),
+        (["--direction", "smile", "age", "--output", str(output)], "exists already"),
+    ):
+        assert cli.main([*given, *options]) == 1 and said in capsys.readouterr().err

@@ -107,6 +107,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", REFUSED)
 def test_another_training_is_refused(message, trainings):
     """Protects: a directory of results from a training with other settings."""
@@ -117,6 +118,7 @@ def test_another_training_is_refused(message, trainings):
     assert lines(trainings[1]) == before
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused_and_touches_nothing(trainings, capsys):
     """Protects: the snapshots and the log of a training that runs, from the same command in another window."""
     output = trainings[1]

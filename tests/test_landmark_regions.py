@@ -184,6 +184,7 @@ def test_regions_without_landmarks_are_named():
     assert regions.classes_of("brows") == ("l_brow", "r_brow") and regions.classes_of("lips") == ("u_lip", "l_lip")
 
 
+@pytest.mark.slow
 def test_landmarks_and_parser_agree_about_avatars():
     """Protects: one vocabulary: what landmarks call a region is what the parsing map calls so, as far as they can."""
 

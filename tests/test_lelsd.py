@@ -1,6 +1,7 @@
 """jaxedit.methods.lelsd against float64 transcriptions of its formulas, and on generators whose answer is known."""
 
 import dataclasses
+import functools
 import itertools
 from typing import Any
 
@@ -215,12 +216,17 @@ def test_parts_trained_together_equal_single_runs():
     config, key = dataclasses.replace(PAPER, steps=5, directions=2), jax.random.key(2)
     keys = jax.random.split(key, 2)
     starts = jax.vmap(lambda k: lelsd.init(k, jnp.zeros(4), config=config))(keys)
+
+    @functools.partial(jax.jit, static_argnames="together")
+    def stepped(states: lelsd.State, latents: Any, together: int | None) -> Any:
+        samples = lelsd.observe(features, both, latents)
+        return lelsd.step_parts(keys, features, both, states, samples, config=config, together=together)
+
     found = []
     for together in (None, 1):
         states = starts
         for latents in batches(config):
-            samples = lelsd.observe(features, both, latents)
-            states, info = lelsd.step_parts(keys, features, both, states, samples, config=config, together=together)
+            states, info = stepped(states, latents, together)
             assert info.score.shape == (2,)
         found.append(states.directions)
     for part in range(2):

@@ -67,6 +67,7 @@ def test_every_factor_is_of_one_group_of_rows():
                 np.testing.assert_allclose(named(avatar.factors)[name], wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_classifiers_size(classifier):
     """Protects: generators of more pixels than the classifier knows."""
     rendering = render(latents.factors_from_z(jax.random.normal(jax.random.key(4), (latents.Z_DIM,))), size=16)

@@ -83,6 +83,7 @@ def test_gradients_through_shard_map(arguments):
     assert_close(jax.jit(jax.grad(outer))(*arguments), jax.jit(jax.grad(batch_loss))(*arguments))
 
 
+@pytest.mark.slow
 def test_without_jit(arguments):
     """Protects: debugging with jax.disable_jit."""
     params, ws = arguments

@@ -166,6 +166,7 @@ def batch_of_problems() -> tuple[StagedStyleGAN2, Problem]:
     return synthesis, problems._replace(outside=outside)
 
 
+@pytest.mark.slow
 def test_images_of_a_batch_stop_on_their_own():
     """Protects: an image's result from its neighbours' steps when those that ended are taken out, as under `vmap`."""
     synthesis, problems = batch_of_problems()
@@ -179,7 +180,9 @@ def test_images_of_a_batch_stop_on_their_own():
     assert len({tuple(row) for row in mapped.steps.tolist()}) >= 3
 
 
-@pytest.mark.parametrize(("space", "joint"), KINDS)
+@pytest.mark.parametrize(
+    ("space", "joint"), [pytest.param(*kind, marks=pytest.mark.slow if kind == ("s", False) else ()) for kind in KINDS]
+)
 def test_programs_of_the_stages_give_images_and_gradients(space: Any, joint: bool):
     """Protects: the chain of programs, forward and back, from any stage, and each sample from its neighbours."""
     generator = made()

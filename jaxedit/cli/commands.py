@@ -14,6 +14,7 @@ from jaxedit.cli.options import (
     Generate,
     Info,
     Intervene,
+    Palette,
     TrainStyleGAN2,
 )
 
@@ -40,6 +41,7 @@ COMMANDS = {
     "intervene": Row(Intervene, "intervene", _PICTURES),
     "fit-direction": Row(FitDirection, "fit_direction"),
     "find-direction": Row(FindDirection, "find_direction"),
+    "palette": Row(Palette, "palette"),
     "info": Row(Info, "info"),
     "train-stylegan2": Row(TrainStyleGAN2, "train_stylegan2", "; the same command goes on from the last snapshot"),
 }

@@ -8,14 +8,14 @@ from typing import Any, TypeVar, get_args
 
 from jaxedit import checkpoints
 from jaxedit.cli.array_files import read_arrays
-from jaxedit.cli.options import Edit, FindDirection, FitDirection, Intervene
+from jaxedit.cli.options import Edit, FindDirection, FitDirection, Intervene, Palette
 from jaxedit.directions import ffhq, files
 from jaxedit.generators.base import Generator
 from jaxedit.messages import warn
 from jaxedit.spaces import Direction
 from jaxedit.suggestions import choose
 
-Command = TypeVar("Command", Edit, Intervene, FitDirection, FindDirection)
+Command = TypeVar("Command", Edit, Intervene, FitDirection, FindDirection, Palette)
 
 
 def with_spaces(command: Command, generator: Generator | None) -> Command:
@@ -34,7 +34,7 @@ def with_spaces(command: Command, generator: Generator | None) -> Command:
     return dataclasses.replace(command, **chosen)
 
 
-def given_direction(path: Path, command: Edit | Intervene, generator: Generator) -> Direction:
+def given_direction(path: Path, command: Edit | Intervene | Palette, generator: Generator) -> Direction:
     """Reads a direction and checks that it fits the generator.
 
     Args:
@@ -61,11 +61,13 @@ def given_direction(path: Path, command: Edit | Intervene, generator: Generator)
     return direction
 
 
-def _built_in(name: str, command: Edit | Intervene) -> Direction:
+def _built_in(name: str, command: Edit | Intervene | Palette) -> Direction:
     from jaxedit import avatars
     from jaxedit.avatars.directions import FittedSpace
 
-    space: Any = command.space or ("w" if command.latents is not None or isinstance(command, Edit) else "z")
+    space: Any = command.space or (
+        "w" if getattr(command, "latents", None) is not None or isinstance(command, Edit) else "z"
+    )
     if space not in get_args(FittedSpace):
         raise ValueError(f"--direction {name}: the built-in directions are in z, w and s")
     return avatars.load_direction(choose(name, avatars.ATTRIBUTES, kind="file or built-in direction"), space=space)

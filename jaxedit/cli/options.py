@@ -219,6 +219,30 @@ class FindDirection(Computing):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Palette(Computing):
+    """Draw one sample along two directions: a sheet with the first from row to row, the second across."""
+
+    checkpoint: Positional[Path]
+    """Checkpoint directory, as written by `python -m weights_convert`, or `avatars` for the built-in generator."""
+    direction: Annotated[tuple[Path, ...], Named(alias="directions")]
+    """Two directions, as for `edit`."""
+    output: Path
+    """The sheet, a .png file."""
+    seed: int = 0
+    """Of the sample."""
+    strengths: Annotated[tuple[float, ...], Named(alias="strength")] = (-10.0, -5.0, 0.0, 5.0, 10.0)
+    """Of both directions."""
+    truncation_psi: float = 0.7
+    """Truncation of the sample towards the average w."""
+    space: str | None = None
+    """Space of a direction file that does not say it, or of a built-in direction, as for `edit`."""
+    any_generator: bool = False
+    """Also use directions that were made for other weights, such as those that a fine-tuned generator began with."""
+    existing: Literal["error", "overwrite"] = "error"
+    """What to do if the sheet exists already."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
     """Print what a checkpoint directory or a direction file holds."""
 
@@ -321,4 +345,4 @@ RENAMED = {
 }
 """Options of NVIDIA's and others' programs, and the fields that they are here."""
 
-Command = Generate | Edit | Intervene | FitDirection | FindDirection | Info | Demo | TrainStyleGAN2
+Command = Generate | Edit | Intervene | FitDirection | FindDirection | Palette | Info | Demo | TrainStyleGAN2
