@@ -1,5 +1,6 @@
 """The benchmarks count and compare what they say; no time is asserted."""
 
+import functools
 import json
 import os
 import subprocess
@@ -12,12 +13,13 @@ import pytest
 from PIL import Image
 from untrained import untrained
 
-from benchmarks import faces, first_picture, floors, latency, measure, training
+from benchmarks import faces, first_picture, floors, latency, latency_lelsd, measure, training
 from benchmarks.peers import ada
 from jaxedit import families
 from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig
 from jaxedit.generators.stylegan2 import StyleGAN2Config
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig
+from jaxedit.networks.bisenet import BiSeNetConfig
 
 
 def test_operations_are_the_published_count():
@@ -98,6 +100,18 @@ def test_latency_runs_and_reports(tmp_path, monkeypatch):
         else:
             assert "ten calls" in row["steady"]
     assert {"jax", "commit", "device", "freed_memory_kept"} <= result["environment"].keys()
+
+
+@pytest.mark.slow
+def test_latency_of_lelsd_runs_and_reports(monkeypatch):
+    """One part and eight, on a small network."""
+    monkeypatch.setattr(floors, "measure_ceilings", lambda dtype: (1e12, 1e11))
+    monkeypatch.setattr(latency_lelsd, "BiSeNetConfig", functools.partial(BiSeNetConfig, resolution=64))
+    options = latency.Options(method="lelsd", resolutions=(16,), channel_base=256, repeats=1, allocator="default")
+    *_, result = latency.run(options)
+    assert [row["parts"] for row in result["rows"]] == [1, 8]
+    for row in result["rows"]:
+        assert row["seconds_per_direction"] > 0 and row["percent_of_floor"] > 0 and latency_lelsd.describe(row)
 
 
 @pytest.mark.slow

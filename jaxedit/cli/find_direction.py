@@ -113,14 +113,13 @@ def _found(
     states = jax.vmap(lambda key: lelsd.init(key, like, config=config))(jax.random.split(to_start, len(command.part)))
     options = {"space": command.space, "layers": layers, "config": config, "parts": command.part}
     options["condition"] = tuple(_condition(command, generator))
-    together = max(1, _AT_ONCE // generator.config.resolution**2)
-    options["together"] = together if together < len(command.part) else None
+    options["together"] = at_once(generator, len(command.part))
     infos: list[lelsd.Info] = []
     first = f"compiling, then {config.total_steps} steps"
-    with progress.bar(range(config.total_steps), total=config.total_steps, unit="step", first=first) as steps:
-        for step in steps:
-            z = jax.random.normal(jax.random.fold_in(of_samples, step), (config.batch_size, generator.config.z_dim))
-            states, info = _step(generator, segmenter, keys, states, z, **options)
+    with progress.bar(range(config.total_steps), total=config.total_steps, unit="step", first=first) as numbers:
+        for number in numbers:
+            z = jax.random.normal(jax.random.fold_in(of_samples, number), (config.batch_size, generator.config.z_dim))
+            states, info = step(generator, segmenter, keys, states, z, **options)
             infos.append(info)
             _check(command, infos)
     found = np.asarray(jax.vmap(jax.vmap(joined))(lelsd.found(states)))
@@ -138,13 +137,27 @@ def _found(
     static_argnames=("space", "layers", "config", "parts", "condition", "together"),
     donate_argnames=("states",),
 )
-def _step(generator, segmenter, keys, states, z, *, space, layers, config, parts, condition, together):
-    condition = dict(condition)
-    own = space == generator.spaces[0].name
-    latents = jax.vmap(lambda one: local.latent_in(generator, one, space=space, **({} if own else condition)))(z)
+def step(
+    generator: Generator,
+    segmenter: Segmenter,
+    keys: jax.Array,
+    states: lelsd.State,
+    z: jax.Array,
+    *,
+    space: str,
+    layers: tuple[int, ...] | None,
+    config: LelsdConfig,
+    parts: tuple[str, ...],
+    condition: tuple[tuple[str, Any], ...],
+    together: int | None,
+) -> tuple[lelsd.State, lelsd.Info]:
+    """The program of a step of all parts on a batch of `z`; `together` parts are computed at a time."""
+    of_z = dict(condition)
+    before, after = ({}, of_z) if space == generator.spaces[0].name else (of_z, {})
+    latents = jax.vmap(lambda one: local.latent_in(generator, one, space=space, **before))(z)
 
     def features(latent: Any) -> Any:
-        return local.feature_maps(generator, latent, space=space, **(condition if own else {}))
+        return local.feature_maps(generator, latent, space=space, **after)
 
     def segment(image: jax.Array) -> jax.Array:
         return segmenters.part_masks(segmenter, image, parts=parts).astype(jnp.float32)
@@ -152,6 +165,12 @@ def _step(generator, segmenter, keys, states, z, *, space, layers, config, parts
     samples = lelsd.observe(features, segment, latents)
     move = local.mover(generator, space=space, layers=layers)
     return lelsd.step_parts(keys, features, segment, states, samples, config=config, move=move, together=together)
+
+
+def at_once(generator: Generator, parts: int) -> int | None:
+    """How many parts are computed at a time: all, or as many as 256 px have room for."""
+    together = max(1, _AT_ONCE // generator.config.resolution**2)
+    return together if together < parts else None
 
 
 def _check(command: FindDirection, infos: list[lelsd.Info]) -> None:

@@ -65,9 +65,7 @@ def _built_in(name: str, command: Edit | Intervene | Palette) -> Direction:
     from jaxedit import avatars
     from jaxedit.avatars.directions import FittedSpace
 
-    space: Any = command.space or (
-        "w" if getattr(command, "latents", None) is not None or isinstance(command, Edit) else "z"
-    )
+    space: Any = command.space or ("z" if isinstance(command, Intervene) and command.latents is None else "w")
     if space not in get_args(FittedSpace):
         raise ValueError(f"--direction {name}: the built-in directions are in z, w and s")
     return avatars.load_direction(choose(name, avatars.ATTRIBUTES, kind="file or built-in direction"), space=space)
