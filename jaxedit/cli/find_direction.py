@@ -11,16 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit import batch, checkpoints, faces, images, progress, segmenters, sheets
+from jaxedit import batch, checkpoints, images, progress, segmenters, sheets
 from jaxedit.atomic import write_verified
 from jaxedit.claims import claiming
 from jaxedit.cli.given_directions import with_spaces
+from jaxedit.cli.given_segmenter import given_segmenter
 from jaxedit.cli.options import FindDirection
+from jaxedit.cli.records import truncation_of
 from jaxedit.directions import files, local
 from jaxedit.generators.base import Generator, sample_z, space_named
 from jaxedit.methods import lelsd
 from jaxedit.methods.lelsd import LelsdConfig
-from jaxedit.networks.bisenet import FaceParser
 from jaxedit.networks.lpips import Lpips
 from jaxedit.segmenters import Segmenter
 from jaxedit.spaces import Direction, edited, joined, resolve_layers
@@ -47,7 +48,8 @@ def run(command: FindDirection) -> None:
         raise FileExistsError(f"{sheet} exists already; choose another --output or --existing overwrite")
     generator = checkpoints.load(command.checkpoint)
     command = with_spaces(command, generator)
-    segmenter, perceptual = _segmenter(command), _perceptual(command)
+    segmenter, perceptual = given_segmenter(command), _perceptual(command)
+    segmenters.check_parts(segmenter, command.part)
     directions, report = _found(command, generator, segmenter, config)
     with claiming(command.output):
         for direction in directions:
@@ -69,25 +71,6 @@ def _config(command: FindDirection) -> LelsdConfig:
         raise ValueError("--match-distance and --lpips go together")
     names = ("directions", "steps", "batch_size", "learning_rate")
     return dataclasses.replace(preset, **{name: getattr(command, name) for name in names})
-
-
-def _segmenter(command: FindDirection) -> Segmenter:
-    if command.faces is not None and command.parser is not None:
-        raise ValueError("give either --parser or --faces")
-    if command.faces is not None:
-        found: Any = faces.load(command.faces)
-    elif command.parser is not None:
-        found = checkpoints.load_network(command.parser)
-    elif str(command.checkpoint) == checkpoints.BUILT_IN:
-        from jaxedit.avatars.models import load_parser
-
-        found = load_parser()
-    else:
-        raise ValueError("this generator needs a --parser or --faces, which say where the parts are")
-    if not isinstance(found, FaceParser | faces.FaceNetworks):
-        raise ValueError(f"{command.parser}: a network of another kind than a face parser")
-    segmenters.check_parts(found, command.part)
-    return found
 
 
 def _perceptual(command: FindDirection) -> Lpips | None:
@@ -112,7 +95,7 @@ def _found(
     like = local.direction_like(generator, space=command.space)
     states = jax.vmap(lambda key: lelsd.init(key, like, config=config))(jax.random.split(to_start, len(command.part)))
     options = {"space": command.space, "layers": layers, "config": config, "parts": command.part}
-    options["condition"] = tuple(_condition(command, generator))
+    options["condition"] = truncation_of(command, generator)
     options["together"] = at_once(generator, len(command.part))
     infos: list[lelsd.Info] = []
     first = f"compiling, then {config.total_steps} steps"
@@ -218,7 +201,7 @@ def _draw_sheet(
     options = {
         "space": command.space,
         "layers": directions[0].layers,
-        "condition": tuple(_condition(command, generator)),
+        "condition": truncation_of(command, generator),
     }
     options["target"] = command.match_distance
     size = batch.choose_batch_size(len(samples), jax.local_device_count())
@@ -255,7 +238,3 @@ def _drawn(
 
 def _seen(image: jax.Array) -> jax.Array:
     return jax.image.resize(image, (_SEEN, _SEEN, 3), "linear")
-
-
-def _condition(command: FindDirection, generator: Generator) -> list[tuple[str, Any]]:
-    return [("truncation_psi", command.truncation_psi)] if "truncation_psi" in generator.conditions else []

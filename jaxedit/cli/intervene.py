@@ -31,6 +31,7 @@ from jaxedit.checkpoints import read_description
 from jaxedit.claims import claiming
 from jaxedit.cli.codes import ChosenLatents, chosen_codes, chosen_seeds, latents_digest
 from jaxedit.cli.given_directions import given_direction, with_spaces
+from jaxedit.cli.given_segmenter import given_segmenter
 from jaxedit.cli.masks import mask_files, masks_digest, read_mask
 from jaxedit.cli.options import Intervene
 from jaxedit.cli.records import (
@@ -43,14 +44,13 @@ from jaxedit.cli.records import (
 )
 from jaxedit.digests import digest, file_digest
 from jaxedit.directions.tables import split_row
-from jaxedit.faces import FaceNetworks
 from jaxedit.generators.base import Generator, space_named
 from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
 from jaxedit.log import Log, read_rows
 from jaxedit.messages import listing, warn
 from jaxedit.methods import style_intervention
 from jaxedit.methods.style_intervention import InterventionConfig, Problem
-from jaxedit.networks.bisenet import FaceParser
+from jaxedit.segmenters import Segmenter
 from jaxedit.spaces import Direction, displacement, edited
 from jaxedit.suggestions import choose
 
@@ -77,7 +77,7 @@ class LocalEdit(NamedTuple):
 class Region(NamedTuple):
     """What says where the image may change: a parser or landmarks, or masks from files; and the dilation."""
 
-    parser: FaceParser | FaceNetworks | None
+    parser: Segmenter | None
     masks: Path | None
     dilation: int | None
 
@@ -295,18 +295,7 @@ def _region(command: Intervene) -> Region:
         if command.region or command.parser or command.faces:
             raise ValueError("give either --mask or --region")
         return Region(None, command.mask, command.dilation or 1)
-    if command.faces is not None:
-        if command.parser:
-            raise ValueError("give either --parser or --faces")
-        return Region(faces.load(command.faces), None, command.dilation)
-    from jaxedit.avatars.models import load_parser
-
-    if command.parser is None and str(command.checkpoint) != checkpoints.BUILT_IN:
-        raise ValueError("--region needs a --parser or --faces for this generator; or give --mask")
-    parser = load_parser() if command.parser is None else checkpoints.load_network(command.parser)
-    if not isinstance(parser, FaceParser):
-        raise ValueError(f"{command.parser}: a network of another kind than a face parser")
-    return Region(parser, None, command.dilation)
+    return Region(given_segmenter(command), None, command.dilation)
 
 
 def _posed(

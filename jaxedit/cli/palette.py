@@ -12,6 +12,7 @@ import numpy as np
 from jaxedit import batch, checkpoints, images, progress, sheets
 from jaxedit.cli.given_directions import given_direction, with_spaces
 from jaxedit.cli.options import Palette
+from jaxedit.cli.records import truncation_of
 from jaxedit.generators.base import Generator, sample_z
 from jaxedit.spaces import Direction, edited
 
@@ -40,12 +41,11 @@ def run(command: Palette) -> None:
     command = with_spaces(command, generator)
     directions = tuple(given_direction(path, command, generator) for path in command.direction)
     anonymous = tuple(dataclasses.replace(direction, name="", source="") for direction in directions)
-    condition = {name: getattr(command, name) for name in ("truncation_psi",) if name in generator.conditions}
     shared = (generator, anonymous, sample_z(command.seed, generator.config.z_dim))
     strengths = np.asarray(list(itertools.product(command.strengths, command.strengths)), np.float32)
     size = batch.choose_batch_size(len(strengths), jax.local_device_count())
     drawn = batch.map_samples(
-        _drawn, shared, strengths, batch_size=size, options={"condition": tuple(condition.items())}
+        _drawn, shared, strengths, batch_size=size, options={"condition": truncation_of(command, generator)}
     )
     with progress.bar(drawn, total=len(strengths), unit="picture", first="compiling") as counted:
         found = [jax.tree.map(np.asarray, one) for one in counted]

@@ -13,7 +13,7 @@ from typing import Any
 
 import jaxedit
 from jaxedit.atomic import replacing
-from jaxedit.cli.options import Drawing, Generate
+from jaxedit.cli.options import Drawing, FindDirection, Generate, Palette
 from jaxedit.generators.base import Generator
 from jaxedit.settings import with_defaults
 
@@ -39,6 +39,11 @@ def condition_of(command: Drawing) -> dict[str, Any]:
     given = {"truncation_psi": command.truncation_psi, "truncation_cutoff": command.truncation_cutoff}
     defaults = {"truncation_psi": 1.0, "truncation_cutoff": None}
     return {name: value for name, value in given.items() if value != defaults[name]}
+
+
+def truncation_of(command: FindDirection | Palette, generator: Generator) -> tuple[tuple[str, float], ...]:
+    """The truncation of a command's samples, for generators that have one; hashable."""
+    return (("truncation_psi", command.truncation_psi),) if "truncation_psi" in generator.conditions else ()
 
 
 def render_options(command: Drawing) -> dict[str, Any]:

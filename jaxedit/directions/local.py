@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxedit.generators.base import Generator, added_at, space_named
-from jaxedit.spaces import Direction, displacement, edited, joined
+from jaxedit.spaces import Direction, add_directions, edited, joined
 
 
 def latent_in(generator: Generator, z: Any, *, space: str, **condition: Any) -> Any:
@@ -89,8 +89,8 @@ def mover(generator: Generator, *, space: str, layers: tuple[int, ...] | None = 
     known = space_named(generator, space)
 
     def move(latent: Any, direction: Any, strength: Float[Array, ""]) -> Any:
-        step = displacement(Direction("", space, joined(direction), layers), space=known)
-        return jax.tree.map(lambda x, u: x + strength * u, latent, step)
+        edits = [(Direction("", space, joined(direction), layers), strength)]
+        return add_directions(latent, edits, space=known)
 
     return move
 
