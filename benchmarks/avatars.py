@@ -115,7 +115,7 @@ def agreement(generator: StyleGAN2Generator, classifier: Any, judge: Any, count:
 def _same(shared: Any, key: jax.Array) -> jax.Array:
     generator, classifier, judge = shared
     image = generated(generator, key)
-    return (classifier.classify(image) > 0) == (judge.classify(image) > 0)
+    return (classifier(image) > 0) == (judge(image) > 0)
 
 
 def separability(generator: StyleGAN2Generator, classifier: Any, count: int) -> dict[str, dict[str, float]]:
@@ -137,7 +137,7 @@ def _labelled(shared: Any, key: jax.Array) -> Any:
     z = jax.random.normal(key, (generator.config.z_dim,))
     w = generator.map(z)
     styles = generator.styles(w)
-    labels = classifier.classify(generator.synthesize(styles, noise="const")) > 0
+    labels = classifier(generator.synthesize(styles, noise="const")) > 0
     return {"z": z, "w": w, "s": stylegan2.join_styles(styles)}, labels
 
 

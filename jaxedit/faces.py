@@ -68,9 +68,9 @@ class FaceNetworks(Described):
             without a face they mean nothing.
         """
         side, (height, width, _) = self.face_detector.config.resolution, image.shape
-        box = best_box(self.face_detector.detect(jax.image.resize(image, (side, side, 3), "linear")))
+        box = best_box(self.face_detector(jax.image.resize(image, (side, side, 3), "linear")))
         size = self.face_landmarks.config.resolution
-        points = self.face_landmarks.locate(box_crop(image, box, size=size, pool=_pool(image)))
+        points = self.face_landmarks(box_crop(image, box, size=size, pool=_pool(image)))
         return place_points(points, box, height=height, width=width)
 
     def judge(self, image: Float[Array, "height width 3"]) -> Judgement:
@@ -84,10 +84,10 @@ class FaceNetworks(Described):
         """
         landmarks, pool = self.locate(image), _pool(image)
         crop = box_crop(image, landmark_box(landmarks), size=self.age_gender.config.resolution, pool=pool)
-        age, gender = self.age_gender.estimate(crop)
-        attributes = _attributes(age, gender, self.face_expressions.classify(crop), landmarks)
+        age, gender = self.age_gender(crop)
+        attributes = _attributes(age, gender, self.face_expressions(crop), landmarks)
         chip = chip_of(image, landmarks, size=self.face_recognition.config.resolution, pool=pool)
-        return Judgement(landmarks, attributes, self.face_recognition.embed(chip))
+        return Judgement(landmarks, attributes, self.face_recognition(chip))
 
     def attributes(self, image: Float[Array, "height width 3"]) -> Float[Array, " attributes"]:
         """Scores the attributes of a face.

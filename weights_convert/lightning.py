@@ -28,6 +28,11 @@ def role(value: Any) -> Role | None:
     return "generator" if {"student.input.input", f"{MAPPING}1.weight"} <= set(names) else None
 
 
+def kind(value: Any) -> str:
+    """As `--network` calls it."""
+    return "mobile_stylegan"
+
+
 def network(name: str, role: Role, source: dict[str, Any]) -> Network:
     """Reads the generator; the architecture follows from the tensors' shapes."""
     tensors: dict[str, Tensor] = {}

@@ -18,6 +18,12 @@ def role(value: Any) -> Role | None:
     return "network" if {FIRST, HEAD} <= names or ("NetLinLayer_0" in names and names & set(TRUNKS)) else None
 
 
+def kind(value: dict[str, Any]) -> str:
+    """By its trunk, as `--network` calls it."""
+    deep = "features.28.weight" in value or "VGG16_0" in value
+    return "lpips_vgg" if deep else "lpips_alex"
+
+
 def network(name: str, role: Role, source: dict[str, Any]) -> Network:
     """The tensors by their own names, those of nested dicts joined by "/"; classifiers are left out."""
     tensors: dict[str, Tensor] = {}

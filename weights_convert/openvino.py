@@ -150,6 +150,11 @@ def role(value: object) -> Role | None:
     return "generator" if type(value) is Model and {MAPPING, SYNTHESIS} <= set(value.graphs) else None
 
 
+def kind(value: object) -> str:
+    """As `--network` calls it."""
+    return "mobile_stylegan"
+
+
 def network(name: str, role: Role, model: Model) -> Network:
     """The tensors of MobileStyleGAN by names of its layers, and its architecture."""
     mapping, synthesis = (_Reader(model.graphs[graph], graph) for graph in (MAPPING, SYNTHESIS))

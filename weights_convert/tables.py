@@ -13,6 +13,7 @@ from weights_convert.names_face_api import (
 from weights_convert.names_lpips import lpips_rows
 from weights_convert.names_mobile import mobile_rows
 from weights_convert.options import Format, Network
+from weights_convert.state_dicts import official_rows
 
 KEPT = "Converted weights keep the licence of the file they come from."
 NVIDIA = (
@@ -43,6 +44,11 @@ TABLES = {
     "face_expressions": Table(dense_trunk_rows, FACE_API),
     "age_gender": Table(age_gender_rows, FACE_API),
     "face_detector": Table(face_detector_rows, FACE_API),
+    "bisenet": Table(
+        official_rows,
+        f"{KEPT} face-parsing.PyTorch is under the MIT licence; its training images, CelebAMask-HQ, are for"
+        " non-commercial use only.",
+    ),
 }
 """Family -> table. A new network is one row."""
 

@@ -39,11 +39,11 @@ class AvatarWorld(NamedTuple):
 
     def label(self, image: jax.Array) -> jax.Array:
         """See `World`."""
-        return self.classifier.classify(image)
+        return self.classifier(image)
 
     def judge(self, image: jax.Array) -> jax.Array:
         """See `World`."""
-        return self.judging.classify(image)
+        return self.judging(image)
 
     def mask(self, image: jax.Array, attribute: str) -> jax.Array:
         """See `World`: Table I's classes, as the parser sees them."""
@@ -51,7 +51,7 @@ class AvatarWorld(NamedTuple):
 
     def embed(self, image: jax.Array) -> jax.Array:
         """See `World`."""
-        return self.embedding.embed(image)
+        return self.embedding(image)
 
 
 def load() -> AvatarWorld:

@@ -81,7 +81,7 @@ def _of_each(function: Callable[..., Any], *, shared: int) -> Callable[..., Any]
 def _looked_at(generator: StyleGAN2Generator, classifier: AttributeClassifier, z: jax.Array) -> Any:
     """The image of a z, and the sign of the edit of each attribute."""
     image = generator.synthesize(edited(generator, z, truncation_psi=_TRUNCATION))
-    return image, jnp.where(classifier.classify(image) > 0, -1.0, 1.0)
+    return image, jnp.where(classifier(image) > 0, -1.0, 1.0)
 
 
 def _write(

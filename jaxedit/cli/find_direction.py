@@ -231,7 +231,7 @@ def _drawn(
     if perceptual is not None and target is not None:
         before = _seen(draw(jnp.float32(0)))
         strength = local.matched_strength(
-            lambda found: perceptual.distance(before, _seen(draw(found))), target, largest=strength
+            lambda found: perceptual(before, _seen(draw(found))), target, largest=strength
         )
     return batch.drawn(draw(strength))
 

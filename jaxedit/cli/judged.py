@@ -71,7 +71,7 @@ def _of_face(networks: Any, image: jax.Array) -> jax.Array:
 
 
 def _of_avatar(classifier: Any, image: jax.Array) -> jax.Array:
-    return classifier.classify(image)
+    return classifier(image)
 
 
 def _scored(shared: Any, z: jax.Array, *, score: Callable[..., Any], index: int) -> jax.Array:

@@ -71,4 +71,4 @@ def _advanced(shared: tuple[Generator, Any], latent: jax.Array, **condition: Any
 
 
 def _classify(classifier: AttributeClassifier, image: jax.Array) -> jax.Array:
-    return classifier.classify(images.from_uint8(image))
+    return classifier(images.from_uint8(image))

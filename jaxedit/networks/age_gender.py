@@ -124,6 +124,6 @@ class AgeGender(Described):
     params: Params
     config: AgeGenderConfig = flax.struct.field(pytree_node=False)
 
-    def estimate(self, crop: Float[Array, "resolution resolution 3"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def __call__(self, crop: Float[Array, "resolution resolution 3"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """See `estimate`."""
         return estimate(self.params, crop, config=self.config)

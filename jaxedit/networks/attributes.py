@@ -118,7 +118,7 @@ class AttributeClassifier(Described):
     params: Params
     config: AttributesConfig = flax.struct.field(pytree_node=False)
 
-    def classify(self, image: Float[Array, "height width 3"]) -> Float[Array, " attributes"]:
+    def __call__(self, image: Float[Array, "height width 3"]) -> Float[Array, " attributes"]:
         """See `classify`."""
         return classify(self.params, image, config=self.config)
 

@@ -192,10 +192,10 @@ class FaceParser(Described):
     params: Params
     config: BiSeNetConfig = flax.struct.field(pytree_node=False)
 
-    def segment(self, image: Float[Array, "height width 3"]) -> Float[Array, "height width classes"]:
+    def __call__(self, image: Float[Array, "height width 3"]) -> Float[Array, "height width classes"]:
         """See `segment`."""
         return segment(self.params, image, config=self.config)
 
     def parse(self, image: Float[Array, "height width 3"]) -> Int[Array, "height width"]:
         """The likeliest class of every pixel, int32."""
-        return jnp.argmax(self.segment(image), axis=-1).astype(jnp.int32)
+        return jnp.argmax(self(image), axis=-1).astype(jnp.int32)

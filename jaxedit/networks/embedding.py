@@ -89,6 +89,6 @@ class IdentityEmbedding(Described):
     params: Params
     config: EmbeddingConfig = flax.struct.field(pytree_node=False)
 
-    def embed(self, image: Float[Array, "resolution resolution 3"]) -> Float[Array, " dimensions"]:
+    def __call__(self, image: Float[Array, "resolution resolution 3"]) -> Float[Array, " dimensions"]:
         """See `embed`."""
         return embed(self.params, image, config=self.config)

@@ -130,6 +130,6 @@ class FaceDetector(Described):
     params: Params
     config: FaceDetectorConfig = flax.struct.field(pytree_node=False)
 
-    def detect(self, image: Float[Array, "resolution resolution 3"]) -> Detections:
+    def __call__(self, image: Float[Array, "resolution resolution 3"]) -> Detections:
         """See `detect`."""
         return detect(self.params, image, config=self.config)

@@ -71,6 +71,6 @@ class FaceExpressions(Described):
     params: Params
     config: FaceExpressionsConfig = flax.struct.field(pytree_node=False)
 
-    def classify(self, crop: Float[Array, "resolution resolution 3"]) -> Float[Array, "7"]:
+    def __call__(self, crop: Float[Array, "resolution resolution 3"]) -> Float[Array, "7"]:
         """See `classify`."""
         return classify(self.params, crop, config=self.config)

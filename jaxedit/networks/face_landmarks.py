@@ -77,6 +77,6 @@ class FaceLandmarks(Described):
     params: Params
     config: FaceLandmarksConfig = flax.struct.field(pytree_node=False)
 
-    def locate(self, crop: Float[Array, "resolution resolution 3"]) -> Float[Array, "points 2"]:
+    def __call__(self, crop: Float[Array, "resolution resolution 3"]) -> Float[Array, "points 2"]:
         """See `locate`."""
         return locate(self.params, crop, config=self.config)

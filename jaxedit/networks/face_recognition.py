@@ -149,6 +149,6 @@ class FaceRecognition(Described):
     params: Params
     config: FaceRecognitionConfig = flax.struct.field(pytree_node=False)
 
-    def embed(self, chip: Float[Array, "resolution resolution 3"]) -> Float[Array, " dimensions"]:
+    def __call__(self, chip: Float[Array, "resolution resolution 3"]) -> Float[Array, " dimensions"]:
         """See `embed`."""
         return embed(self.params, chip, config=self.config)

@@ -84,6 +84,6 @@ class KeypointDetector(Described):
     params: Params
     config: KeypointsConfig = flax.struct.field(pytree_node=False)
 
-    def locate(self, image: Float[Array, "resolution resolution 3"]) -> Float[Array, "points 2"]:
+    def __call__(self, image: Float[Array, "resolution resolution 3"]) -> Float[Array, "points 2"]:
         """See `locate`."""
         return locate(self.params, image, config=self.config)

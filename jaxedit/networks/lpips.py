@@ -225,7 +225,7 @@ class Lpips(Described):
     params: Params
     config: LpipsConfig = flax.struct.field(pytree_node=False)
 
-    def distance(
+    def __call__(
         self, image: Float[Array | np.ndarray, "height width 3"], other: Float[Array | np.ndarray, "height width 3"]
     ) -> Float[Array, ""]:
         """See `distance`."""

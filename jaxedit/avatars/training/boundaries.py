@@ -54,5 +54,5 @@ def _labelled(
     z = jax.random.normal(jax.random.fold_in(key, index), (generator.config.z_dim,))
     w = generator.map(z)
     styles = generator.styles(w)
-    labels = classifier.classify(generator.synthesize(styles, noise="const")) > 0
+    labels = classifier(generator.synthesize(styles, noise="const")) > 0
     return {"z": z, "w": w, "s": join_styles(styles)}, labels

@@ -67,7 +67,7 @@ def attribute_accuracy(classifier: AttributeClassifier, *, images: int) -> dict[
 
 
 def _right(classifier: AttributeClassifier, factors: Any, rendering: Rendering) -> jax.Array:
-    return (classifier.classify(rendering.image) > 0) == attributes(factors)
+    return (classifier(rendering.image) > 0) == attributes(factors)
 
 
 def agreement(classifier: AttributeClassifier, judge: AttributeClassifier, *, images: int) -> dict[str, float]:
@@ -85,7 +85,7 @@ def agreement(classifier: AttributeClassifier, judge: AttributeClassifier, *, im
 
 
 def _same(networks: tuple[AttributeClassifier, ...], factors: Any, rendering: Rendering) -> jax.Array:
-    first, second = (network.classify(rendering.image) > 0 for network in networks)
+    first, second = (network(rendering.image) > 0 for network in networks)
     return first == second
 
 
@@ -128,7 +128,7 @@ def keypoint_error(detector: KeypointDetector, *, images: int) -> float:
 
 
 def _distance(detector: KeypointDetector, factors: Any, rendering: Rendering) -> jax.Array:
-    return jnp.mean(jnp.linalg.norm(detector.locate(rendering.image) - rendering.keypoints, axis=-1))
+    return jnp.mean(jnp.linalg.norm(detector(rendering.image) - rendering.keypoints, axis=-1))
 
 
 def rank_1(embedding: IdentityEmbedding, *, identities: int, probes: int) -> float:
@@ -155,7 +155,7 @@ def _vector(embedding: IdentityEmbedding, pair: jax.Array) -> jax.Array:
     view, identity = pair
     key = jax.random.fold_in(jax.random.key(_HELD_OUT), identity)
     factors = with_identity(sample_factors(jax.random.fold_in(key, 1 + view)), sample_factors(key))
-    return embedding.embed(render(factors, size=tasks.SIZE).image)
+    return embedding(render(factors, size=tasks.SIZE).image)
 
 
 def evaluate(

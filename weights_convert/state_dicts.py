@@ -1,0 +1,98 @@
+"""State dicts of single networks in PyTorch's own layout: the names of the tensors say which network it is.
+
+Leaves of the parameter tree have the official names, so one rule makes all name tables. A new network is one row here
+and one in `tables`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from weights_convert.errors import ConversionError, printable
+from weights_convert.names import Row
+from weights_convert.options import Network, Role, add_tensor
+from weights_convert.tensors import Tensor
+
+WRAPPER = "module."  # of torch.nn.DataParallel
+COUNTERS = r".*\.num_batches_tracked"
+SOURCES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+
+
+class StateDict(NamedTuple):
+    """How to tell a network and its architecture.
+
+    Attributes:
+        marks: Tensors that all its files have, and no other network's.
+        config: Arguments of the family's config, from the tensors' shapes.
+        unused: Pattern of the tensors that hold nothing that inference uses.
+    """
+
+    marks: frozenset[str]
+    config: Callable[[dict[str, Tensor]], dict[str, Any]]
+    unused: str = COUNTERS
+
+
+def kind(value: Any) -> str:
+    """The network that a state dict is of, as `--network` and the families call it; empty if it is of none."""
+    names = set(_plain(value)) if type(value) is dict else set()
+    return next((name for name, known in STATE_DICTS.items() if known.marks <= names), "")
+
+
+def role(value: Any) -> Role | None:
+    """A state dict of one of the networks."""
+    return "network" if kind(value) else None
+
+
+def network(name: str, role: Role, source: dict[str, Any]) -> Network:
+    """The tensors by their own names; those that inference does not use are left out."""
+    family, tensors = kind(source), dict[str, Tensor]()
+    for key, value in _plain(source).items():
+        if not re.fullmatch(STATE_DICTS[family].unused, key):
+            add_tensor(tensors, key, value)
+    return Network(family, "torch", STATE_DICTS[family].config(tensors), tensors)
+
+
+def _plain(source: dict[str, Any]) -> dict[str, Any]:
+    wrapped = all(str(key).startswith(WRAPPER) for key in source)
+    return {str(key).removeprefix(WRAPPER if wrapped else ""): value for key, value in source.items()}
+
+
+def official_rows(config: Any) -> Iterator[Row]:
+    """The table of any network whose tree has the official names: `params/a/conv/kernel` is `a.conv.weight`."""
+    from flax.traverse_util import flatten_dict
+
+    from jaxedit.families import abstract_params
+
+    for leaf, value in flatten_dict(abstract_params(config)).items():
+        _, *modules, last = leaf
+        yield Row("/".join(leaf), "conv" if value.ndim == 4 else "vector", torch=".".join((*modules, SOURCES[last])))
+
+
+def outputs(tensors: dict[str, Tensor], name: str) -> int:
+    """The output channels of a convolution.
+
+    Raises:
+        ConversionError: there is no such tensor, or it is none of a convolution.
+    """
+    tensor = tensors.get(name)
+    if tensor is None or len(tensor.shape) != 4:
+        shape = "missing" if tensor is None else f"of shape {tensor.shape}"
+        raise ConversionError(f"{name} is {printable(shape, 100)}, so the architecture cannot be told")
+    return tensor.shape[0]
+
+
+def _bisenet(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {
+        "widths": tuple(outputs(tensors, f"cp.resnet.layer{stage}.0.conv1.weight") for stage in (1, 2, 3, 4)),
+        "classes": outputs(tensors, "conv_out.conv_out.weight"),
+        "context_width": outputs(tensors, "cp.arm16.conv.conv.weight"),
+        "fusion_width": outputs(tensors, "ffm.convblk.conv.weight"),
+        "head_width": outputs(tensors, "conv_out.conv.conv.weight"),
+        "auxiliary_width": outputs(tensors, "conv_out16.conv.conv.weight"),
+    }
+
+
+STATE_DICTS = {
+    "bisenet": StateDict(frozenset({"cp.resnet.conv1.weight", "cp.arm16.conv.conv.weight"}), _bisenet),
+}
+"""`--network` name -> how it is told."""
