@@ -50,7 +50,7 @@ def run(command: FindDirection) -> None:
     command = with_spaces(command, generator)
     segmenter, perceptual = given_segmenter(command), _perceptual(command)
     segmenters.check_parts(segmenter, command.part)
-    directions, report = _found(command, generator, segmenter, config)
+    directions, report = found(command, generator, segmenter, config)
     with claiming(command.output):
         for direction in directions:
             files.save_direction(command.output / f"{direction.name}.safetensors", direction)
@@ -82,10 +82,23 @@ def _perceptual(command: FindDirection) -> Lpips | None:
     return network
 
 
-def _found(
+def found(
     command: FindDirection, generator: Generator, segmenter: Segmenter, config: LelsdConfig
 ) -> tuple[list[Direction], dict[str, Any]]:
-    """The directions, and their scores with the settings."""
+    """Optimises directions.
+
+    Args:
+        command: Of its options those that say which directions, of which samples.
+        generator: The generator.
+        segmenter: Says where the parts are.
+        config: Settings of the method.
+
+    Returns:
+        For each part its directions; and their scores with the settings, as JSON values.
+
+    Raises:
+        ValueError: A part that no sample shows, or numbers that are not finite; one line.
+    """
     if "c" in generator.conditions and generator.config.c_dim:
         raise ValueError("find-direction takes unconditional networks")
     space = space_named(generator, command.space)
@@ -105,9 +118,9 @@ def _found(
             states, info = step(generator, segmenter, keys, states, z, **options)
             infos.append(info)
             _check(command, infos)
-    found = np.asarray(jax.vmap(jax.vmap(joined))(lelsd.found(states)))
+    vectors_of = np.asarray(jax.vmap(jax.vmap(joined))(lelsd.found(states)))
     directions, count = [], config.directions
-    for part, vectors in zip(command.part, found, strict=True):
+    for part, vectors in zip(command.part, vectors_of, strict=True):
         name = part.replace("+", "_")
         for number, vector in enumerate(vectors):
             own = name if count == 1 else f"{name}_{number}"
