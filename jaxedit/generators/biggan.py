@@ -53,9 +53,8 @@ class BigGANConfig:
     """The architecture; the published one for 256 px by default.
 
     Attributes:
-        channels: Of the activations at 4, 8, 16, ... px, multiples of 4, each as many as the one before or half. The
-            published networks end with `..., 2048, 1024, 512, 256, 128` at 128 px, `..., 2048, 1024, 1024, 512, 256,
-            128` at 256 px and with another 128 at 512 px.
+        channels: Of the activations at 4, 8, 16, ... px, multiples of 4, each as many as the one before or half. At 128
+            px (2048, 2048, 1024, 512, 256, 128); at 512 px the default with another 128 at its end.
         attention_resolution: Before which resolution's blocks attention is.
         z_dim: Length of z and of the embedding of a class.
         c_dim: Number of classes.
