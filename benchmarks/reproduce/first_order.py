@@ -59,7 +59,9 @@ def _slopes(shared: Any, latent: jax.Array, *, parts: tuple[str, ...], side: int
     masks = segmenters.part_masks(segmenter, image, parts=parts).astype(jnp.float32)
     inside = jax.vmap(lambda mask: _averaged(mask[..., None], side)[..., 0].reshape(-1))(masks)
     colors = image.shape[-1]
-    return Slopes(inside, of_styles.reshape(-1, colors, of_styles.shape[-1]), of_rows.reshape(-1, colors, of_rows.shape[-1]))
+    return Slopes(
+        inside, of_styles.reshape(-1, colors, of_styles.shape[-1]), of_rows.reshape(-1, colors, of_rows.shape[-1])
+    )
 
 
 def _averaged(image: jax.Array, side: int) -> jax.Array:

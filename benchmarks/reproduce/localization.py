@@ -96,9 +96,7 @@ def seen(image: jax.Array) -> jax.Array:
     return jax.image.resize(image, (SEEN, SEEN, 3), "linear", antialias=False)
 
 
-def _curve(
-    shared: Any, latent: jax.Array, *, part: str, space: str, layers: tuple[int, ...] | None
-) -> Curve:
+def _curve(shared: Any, latent: jax.Array, *, part: str, space: str, layers: tuple[int, ...] | None) -> Curve:
     (generator, segmenter, perceptual), vector, strengths = shared
 
     def draw(strength: jax.Array) -> tuple[jax.Array, list[jax.Array], jax.Array]:
@@ -147,5 +145,7 @@ def at_distance(found: Curve, strengths: np.ndarray, target: float) -> dict[str,
         low, high = values(getattr(found, name))
         result[name] = np.where(reached, low + place * (high - low), np.nan)
     low, high = values(np.broadcast_to(strengths, found.distance.shape))
-    result["strength"] = np.where(reached, np.where(first, high * target / found.distance[..., 0], low + place * (high - low)), np.nan)
+    result["strength"] = np.where(
+        reached, np.where(first, high * target / found.distance[..., 0], low + place * (high - low)), np.nan
+    )
     return result

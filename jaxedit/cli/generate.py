@@ -21,7 +21,7 @@ def run(command: Generate) -> None:
     if command.save_latents and len(pictures) > samples.MAX_SAMPLES:
         raise ValueError(f"--save-latents: more than {samples.MAX_SAMPLES} pictures; divide them between several runs")
     sheet = Sheet(rows=[""], columns=codes.names)
-    draw(command, generator, codes, pictures, sheet=sheet, settings={}, from_seeds=True)
+    draw(command, generator, codes, pictures, sheet=sheet, settings={})
     if command.save_latents:
         of_class = class_condition(command, generator, True)
         samples.save_latents(command.output, codes, generator, of_class, **condition_of(command))

@@ -18,8 +18,9 @@ from jaxedit.generators.base import Generator
 from jaxedit.settings import with_defaults
 
 
-def check_latent_options(command: Drawing, generator: Generator, *, from_seeds: bool) -> None:
-    """What the command says of latents and of drawing makes sense for this generator, and the latents of this run."""
+def check_latent_options(command: Drawing, generator: Generator, *, conditioned: bool) -> None:
+    """What the command says of latents and of drawing makes sense for this generator, and the latents of this run,
+    which are `conditioned` if they are of the first space."""
     given = {**condition_of(command), **render_options(command)}
     for name in given:
         if name not in (*generator.conditions, *generator.options):
@@ -30,7 +31,7 @@ def check_latent_options(command: Drawing, generator: Generator, *, from_seeds: 
     rows = max((len(space.layers) for space in generator.spaces if space.form == "shared"), default=0)
     if not 0 <= (command.truncation_cutoff or 0) <= rows:
         raise ValueError(f"--truncation-cutoff takes a number of rows of W+, 0 to {rows}")
-    if (command.label is not None or condition_of(command)) and not from_seeds:
+    if (command.label is not None or condition_of(command)) and not conditioned:
         raise ValueError("--class and --truncation-* act in the mapping network: use them with --seeds")
 
 
