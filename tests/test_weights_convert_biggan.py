@@ -22,7 +22,7 @@ def test_older_files_are_read(tmp_path: Path):
         state[name] = kernel / (u @ (kernel.reshape(len(kernel), -1) @ v))
         del state[f"{name}_v"]
     lines = convert(saved(tmp_path / "old.bin", state, legacy=True), tmp_path / "old")
-    assert "generator: generator 16x16" in lines[1] and "MIT" in lines[2]
+    assert "biggan_deep: generator 16x16" in lines[1] and "MIT" in lines[2]
     new, old = (checkpoints.load(tmp_path / name) for name in ("new", "old"))
     assert new.config == old.config == CONFIG
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6), old.params, new.params)

@@ -15,7 +15,7 @@ from jaxedit.generators.base import Generator
 from jaxedit.methods import lelsd
 from jaxedit.networks.lpips import Lpips
 from jaxedit.segmenters import Segmenter
-from jaxedit.spaces import Direction, edited, joined
+from jaxedit.spaces import Direction, edited
 
 SEEN = 256  # px of the images that distances are measured on, as in the released code
 PSI = 0.7

@@ -17,7 +17,7 @@ from jaxedit.claims import claiming
 from jaxedit.cli.given_directions import with_spaces
 from jaxedit.cli.given_segmenter import given_segmenter
 from jaxedit.cli.options import FindDirection
-from jaxedit.cli.records import truncation_of
+from jaxedit.cli.records import sample_condition
 from jaxedit.directions import files, local
 from jaxedit.generators.base import Generator, sample_z, space_named
 from jaxedit.methods import lelsd
@@ -70,7 +70,8 @@ def _config(command: FindDirection) -> LelsdConfig:
     if (command.match_distance is None) != (command.lpips is None):
         raise ValueError("--match-distance and --lpips go together")
     names = ("directions", "steps", "batch_size", "learning_rate")
-    return dataclasses.replace(preset, **{name: getattr(command, name) for name in names})
+    given = {name: getattr(command, name) for name in names}
+    return dataclasses.replace(preset, strengths=(-command.reach, command.reach), **given)
 
 
 def _perceptual(command: FindDirection) -> Lpips | None:
@@ -99,8 +100,6 @@ def found(
     Raises:
         ValueError: A part that no sample shows, or numbers that are not finite; one line.
     """
-    if "c" in generator.conditions and generator.config.c_dim:
-        raise ValueError("find-direction takes unconditional networks")
     space = space_named(generator, command.space)
     layers = None if command.layers is None else resolve_layers(command.layers, space=space)
     to_start, of_samples, of_steps = jax.random.split(jax.random.key(command.seed), 3)
@@ -108,14 +107,13 @@ def found(
     like = local.direction_like(generator, space=command.space)
     states = jax.vmap(lambda key: lelsd.init(key, like, config=config))(jax.random.split(to_start, len(command.part)))
     options = {"space": command.space, "layers": layers, "config": config, "parts": command.part}
-    options["condition"] = truncation_of(command, generator)
     options["together"] = at_once(generator, len(command.part))
-    infos: list[lelsd.Info] = []
+    condition, infos = sample_condition(command, generator), list[lelsd.Info]()
     first = f"compiling, then {config.total_steps} steps"
     with progress.bar(range(config.total_steps), total=config.total_steps, unit="step", first=first) as numbers:
         for number in numbers:
             z = jax.random.normal(jax.random.fold_in(of_samples, number), (config.batch_size, generator.config.z_dim))
-            states, info = step(generator, segmenter, keys, states, z, **options)
+            states, info = step(generator, segmenter, condition, keys, states, z, **options)
             infos.append(info)
             _check(command, infos)
     vectors_of = np.asarray(jax.vmap(jax.vmap(joined))(lelsd.found(states)))
@@ -130,12 +128,13 @@ def found(
 
 @functools.partial(
     jax.jit,
-    static_argnames=("space", "layers", "config", "parts", "condition", "together"),
+    static_argnames=("space", "layers", "config", "parts", "together"),
     donate_argnames=("states",),
 )
 def step(
     generator: Generator,
     segmenter: Segmenter,
+    condition: dict[str, Any],
     keys: jax.Array,
     states: lelsd.State,
     z: jax.Array,
@@ -144,12 +143,10 @@ def step(
     layers: tuple[int, ...] | None,
     config: LelsdConfig,
     parts: tuple[str, ...],
-    condition: tuple[tuple[str, Any], ...],
     together: int | None,
 ) -> tuple[lelsd.State, lelsd.Info]:
     """The program of a step of all parts on a batch of `z`; `together` parts are computed at a time."""
-    of_z = dict(condition)
-    before, after = ({}, of_z) if space == generator.spaces[0].name else (of_z, {})
+    before, after = ({}, condition) if space == generator.spaces[0].name else (condition, {})
     latents = jax.vmap(lambda one: local.latent_in(generator, one, space=space, **before))(z)
 
     def features(latent: Any) -> Any:
@@ -214,11 +211,12 @@ def _draw_sheet(
     options = {
         "space": command.space,
         "layers": directions[0].layers,
-        "condition": truncation_of(command, generator),
     }
     options["target"] = command.match_distance
     size = batch.choose_batch_size(len(samples), jax.local_device_count())
-    drawn = batch.map_samples(_drawn, (generator, perceptual), samples, batch_size=size, options=options)
+    drawn = batch.map_samples(
+        _drawn, (generator, sample_condition(command, generator), perceptual), samples, batch_size=size, options=options
+    )
     with progress.bar(drawn, total=len(samples), unit="picture", first="compiling the sheet") as counted:
         pictures = [np.asarray(one.image) for one in counted]
     rows, columns, marks = [f"seed {seed}" for seed in SEEDS], [move[2] for move in moves], [move[3] for move in moves]
@@ -227,19 +225,18 @@ def _draw_sheet(
 
 
 def _drawn(
-    shared: tuple[Generator, Lpips | None],
+    shared: tuple[Generator, dict[str, Any], Lpips | None],
     sample: tuple[jax.Array, ...],
     *,
     space: str,
     layers: tuple[int, ...] | None,
-    condition: tuple[tuple[str, Any], ...],
     target: float | None,
 ) -> batch.Drawn:
-    (generator, perceptual), (latent, vector, strength) = shared, sample
+    (generator, condition, perceptual), (latent, vector, strength) = shared, sample
 
     def draw(strength: jax.Array) -> jax.Array:
         direction = Direction("", space, vector, layers)
-        return generator.render(edited(generator, latent, [(direction, strength)], **dict(condition)))
+        return generator.render(edited(generator, latent, [(direction, strength)], **condition))
 
     if perceptual is not None and target is not None:
         before = _seen(draw(jnp.float32(0)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from jaxedit import checkpoints
 from jaxedit.cli import samples
 from jaxedit.cli.codes import parse_seeds, seed_codes
-from jaxedit.cli.drawing import Picture, Sheet, class_condition, draw
+from jaxedit.cli.drawing import Picture, Sheet, draw
 from jaxedit.cli.options import Generate
-from jaxedit.cli.records import condition_of
+from jaxedit.cli.records import class_condition, condition_of
 
 
 def run(command: Generate) -> None:

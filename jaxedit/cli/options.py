@@ -206,8 +206,12 @@ class FindDirection(Computing):
     """Samples in a step."""
     learning_rate: float = 1e-3
     """Of Adam; halved after every quarter of the steps."""
+    reach: float = 1.0
+    """Largest strength of either sign that directions are optimised at, for the length 1 that they start with."""
     truncation_psi: float = 0.7
-    """Truncation of the samples towards the average w."""
+    """Truncation of the samples towards the average w; for BigGAN see `generate`."""
+    label: Annotated[int | None, Named("class")] = None
+    """Class label of a conditional network."""
     seed: int = 0
     """Of the samples, the strengths and the directions at the start."""
     strengths: Annotated[tuple[float, ...], Named(alias="strength")] = (-10.0, 10.0)
@@ -236,6 +240,8 @@ class Palette(Computing):
     """Of both directions."""
     truncation_psi: float = 0.7
     """Truncation of the sample towards the average w."""
+    label: Annotated[int | None, Named("class")] = None
+    """Class label of a conditional network."""
     space: str | None = None
     """Space of a direction file that does not say it, or of a built-in direction, as for `edit`."""
     any_generator: bool = False
