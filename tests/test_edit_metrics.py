@@ -72,3 +72,37 @@ def test_identity_and_attributes():
     assert metrics.identity_score(a, 0 * a) == 0
     change = metrics.attribute_change(np.array([0, 2, -50], np.float32), np.array([0, -2, 50], np.float32))
     np.testing.assert_allclose(change, [0, -np.tanh(1), 1], atol=1e-6)
+
+
+def test_the_share_of_the_change_inside():
+    """Protects: squares of the colours, inside over everything, and no division by a change of nothing."""
+    first, second = pair(4)
+    mask = np.zeros(first.shape[:2], bool)
+    mask[3:9, 5:20] = True
+    squares = np.square(first.astype(np.float64) - second).sum(axis=-1)
+    assert abs(metrics.share_inside(first, second, mask) - squares[mask].sum() / squares.sum()) < 1e-6
+    assert metrics.share_inside(first, first, mask) == 0
+    assert metrics.share_inside(first, np.where(mask[..., None], second, first), mask) == 1
+
+
+def released_score(distance: np.ndarray, mask: np.ndarray) -> float:
+    """`get_maximum_score` of LELSD, written down again."""
+    z, y = np.where(distance < 1e-6, 0, distance).ravel(), mask.ravel()
+    order = np.argsort(-z, kind="stable")
+    found = np.cumsum(y[order])
+    precision, recall = found / np.arange(1, len(y) + 1), found / y.sum()
+    return float((precision * recall / (precision + recall + 1e-7))[int(y.sum())])
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_released_localization_metric(soft: bool):
+    """Protects: which pixels count, the one too many, the missing factor, soft masks; a full mask is no error."""
+    random = np.random.default_rng(3)
+    distance = random.uniform(0, 1, (24, 20)).astype(np.float32)
+    mask = (random.uniform(0, 1, distance.shape) < 0.3).astype(np.float32)
+    if soft:
+        mask *= random.uniform(0.2, 1, mask.shape).astype(np.float32)
+    assert abs(metrics.localization_lpips(distance, mask) - released_score(distance, mask)) < 1e-6
+    assert abs(metrics.localization_lpips(mask, np.float32(mask > 0)) - 0.5) < 0.01 or soft
+    assert abs(metrics.localization_lpips(distance, np.ones_like(mask)) - 0.5) < 1e-6
+    assert metrics.localization_lpips(distance, np.zeros_like(mask)) == 0

@@ -527,6 +527,12 @@ TABLE = {
     "spaces.joined": Row(of_sample(spaces.joined), style_batch, dtypes=BOTH),
     "spaces.edited": Row(edited, batch(24), lambda: (generator(), directions())),
     "metrics.masked_mse": Row(lambda mask, s: metrics.masked_mse(s[0], s[1], mask), pictures, face_mask),
+    "metrics.share_inside": Row(lambda mask, s: metrics.share_inside(s[0], s[1], mask), pictures, face_mask),
+    "metrics.localization_lpips": Row(
+        lambda mask, s: metrics.localization_lpips(jnp.abs(s[0] - s[1]).sum(-1), mask.astype(jnp.float32)),
+        pictures,
+        face_mask,
+    ),
     "metrics.psnr": Row(lambda _, s: metrics.psnr(*s), pictures),
     "metrics.ssim": Row(lambda _, s: metrics.ssim(*s), pictures),
     "metrics.identity_score": Row(lambda _, s: metrics.identity_score(*s), lambda: (batch(7)(), -batch(7)())),

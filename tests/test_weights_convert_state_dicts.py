@@ -31,7 +31,7 @@ def official_state(params: Any) -> dict[str, Any]:
     for path, leaf in flax.traverse_util.flatten_dict(params).items():
         name = ".".join((*path[1:-1], SOURCES[path[-1]]))
         array = np.asarray(leaf)
-        state[name] = Tensor(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array)
+        state[name] = Tensor(np.ascontiguousarray(array.transpose(3, 2, 0, 1)) if array.ndim == 4 else array)
         if path[-1] == "var":
             state[name.replace("running_var", "num_batches_tracked")] = Tensor(np.array(7))
     return state
@@ -46,7 +46,7 @@ def params() -> Any:
 def test_names_and_shapes_are_those_of_the_official_files(family: str):
     """Protects: a released file fits as it is: every name and every shape."""
     config, count, digest = OFFICIAL[family]
-    shapes = flax.traverse_util.flatten_dict(abstract_params(config), sep="/")
+    shapes: Any = flax.traverse_util.flatten_dict(abstract_params(config), sep="/")
     lines = []
     for row in official_rows(config):
         shape = shapes[row.leaf].shape

@@ -63,7 +63,8 @@ def official_rows(config: Any) -> Iterator[Row]:
 
     from jaxedit.families import abstract_params
 
-    for leaf, value in flatten_dict(abstract_params(config)).items():
+    leaves: Any = flatten_dict(abstract_params(config))
+    for leaf, value in leaves.items():
         _, *modules, last = leaf
         yield Row("/".join(leaf), "conv" if value.ndim == 4 else "vector", torch=".".join((*modules, SOURCES[last])))
 

@@ -2,6 +2,7 @@
 
 from jaxedit.metrics.edits import attribute_change, identity_score, masked_mse, psnr, ssim
 from jaxedit.metrics.frechet import frechet_distance
+from jaxedit.metrics.localization import localization_lpips, share_inside
 from jaxedit.metrics.neighbors import Neighbors, nearest_neighbors
 from jaxedit.metrics.precision_recall import PrecisionRecall, precision_recall
 
@@ -11,9 +12,11 @@ __all__ = [
     "attribute_change",
     "frechet_distance",
     "identity_score",
+    "localization_lpips",
     "masked_mse",
     "nearest_neighbors",
     "precision_recall",
     "psnr",
+    "share_inside",
     "ssim",
 ]
