@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
 from benchmarks import floors, measure
 from jaxedit import families, lelsd
@@ -20,7 +21,7 @@ from jaxedit.directions import local
 from jaxedit.networks.bisenet import BiSeNetConfig, FaceParser
 
 _PARTS = ("mouth", "eyes", "brows", "nose", "hair", "neck", "cloth", "skin")
-_CONDITION = (("truncation_psi", 0.7),)
+_CONDITION = {"truncation_psi": np.float32(0.7)}
 _INPUTS = 4
 
 
@@ -36,15 +37,17 @@ def benchmark(generator: Any, repeats: int, ceilings: tuple[float, float]) -> It
         count = len(parts)
         keys = jax.random.split(jax.random.key(3), count)
         states = jax.vmap(lambda key: lelsd.init(key, like, config=config))(keys)
-        options = {"space": "w_plus", "layers": None, "config": config, "parts": parts, "condition": _CONDITION}
+        options = {"space": "w_plus", "layers": None, "config": config, "parts": parts}
         options["together"] = find_direction.at_once(generator, count)
         function = functools.partial(find_direction.step, **options)
         compiled, stages = measure.compile_in_stages(
-            function, generator, FaceParser(params, parser), keys, states, z[0]
+            function, generator, FaceParser(params, parser), _CONDITION, keys, states, z[0]
         )
 
         def ours(turn: int, compiled: Any = compiled, given: Any = (keys, states)) -> None:
-            jax.block_until_ready(compiled(generator, FaceParser(params, parser), *given, z[turn % _INPUTS]))
+            jax.block_until_ready(
+                compiled(generator, FaceParser(params, parser), _CONDITION, *given, z[turn % _INPUTS])
+            )
 
         steady = measure.in_turns({"jaxedit": ours}, repeats)
         seconds = steady["jaxedit"]["median"]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxedit.generators import (
+    biggan,
     mobile_stylegan,
     mobile_stylegan_staged,
     stylegan2,
@@ -69,6 +70,7 @@ FAMILIES = {
         64 * _MILLIONS,
         mobile_stylegan_staged.StagedMobileStyleGAN,
     ),
+    "biggan_deep": Family("generator", biggan.BigGANConfig, biggan.init, biggan.BigGANGenerator, 64 * _MILLIONS),
     "stylegan2_discriminator": Family(
         "discriminator",
         stylegan2_discriminator.DiscriminatorConfig,

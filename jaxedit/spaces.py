@@ -106,20 +106,27 @@ def add_directions(latent: Any, edits: Edits, *, space: Space) -> Any:
     """Adds any number of edits of one space to a latent.
 
     Args:
-        latent: One latent: an array, or a tuple of vectors; for a "shared" space one of the next.
+        latent: One latent: an array, a tuple of vectors, or what holds one of those in the space's `field`; for a
+            "shared" space one of the next.
         edits: Pairs of a direction of that space and a strength, which may be negative and may be traced.
         space: The space.
 
     Returns:
         The latent of the same structure, shapes and dtypes, `latent + sum(strength * unit * vector)`.
+
+    Raises:
+        ValueError: A latent without the space's `field`.
     """
 
     def add(x, step, strength):
         return x + jnp.asarray(strength).astype(x.dtype) * step.astype(x.dtype)
 
+    if space.field and not hasattr(latent, space.field):
+        raise ValueError(f"a latent in {space.name} has a field {space.field!r}, as generator.advance gives it")
+    moved = getattr(latent, space.field) if space.field else latent
     for direction, strength in edits:
-        latent = jax.tree.map(functools.partial(add, strength=strength), latent, displacement(direction, space=space))
-    return latent
+        moved = jax.tree.map(functools.partial(add, strength=strength), moved, displacement(direction, space=space))
+    return latent._replace(**{space.field: moved}) if space.field else moved
 
 
 def edited(generator: Generator, latent: Any, edits: Edits = (), *, start: str | None = None, **condition: Any) -> Any:

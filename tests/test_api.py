@@ -24,6 +24,7 @@ MODULES = {
     "nn": "jaxedit.nn",
     "stylegan2": "jaxedit.generators.stylegan2",
     "mobile_stylegan": "jaxedit.generators.mobile_stylegan",
+    "biggan": "jaxedit.generators.biggan",
     "mobile_stylegan_staged": "jaxedit.generators.mobile_stylegan_staged",
     "stylegan2_blocks": "jaxedit.generators.stylegan2_blocks",
     "stylegan2_staged": "jaxedit.generators.stylegan2_staged",

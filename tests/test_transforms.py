@@ -37,7 +37,8 @@ from jaxedit import (
     stylegan2_discriminator,
 )
 from jaxedit.directions import channels
-from jaxedit.generators import mobile_stylegan, stylegan2_blocks
+from jaxedit.generators import biggan, mobile_stylegan, stylegan2_blocks
+from jaxedit.generators.biggan import BigGANConfig, BigGANGenerator, BigGANLatent
 from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig, MobileStyleGANGenerator
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator, SynthesisState
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
@@ -340,6 +341,25 @@ def mobile_styles() -> tuple[jax.Array, ...]:
     return tuple(normal(SAMPLES, layer.width) for layer in MOBILE.style_layers)
 
 
+def classified(shared: BigGANGenerator, sample: Any) -> Any:
+    """Of a z, class, and truncation."""
+    z, c, psi = sample
+    return shared.render(shared.advance("z", z, c=c, truncation_psi=psi))
+
+
+def biggan_latents() -> BigGANLatent:
+    return BigGANLatent(normal(SAMPLES, BIGGAN.rows, 6), batch(6)(), probabilities())
+
+
+def biggan_params() -> Any:
+    """Kernels keep the size of what they multiply, or the images are black and white."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf * np.float32(np.prod(leaf.shape[:-1]) ** -0.5) if path[-1].key == "kernel" else leaf,
+        params(BIGGAN),
+    )
+
+
+BIGGAN = BigGANConfig(channels=(16, 16, 8), attention_resolution=8, z_dim=6, c_dim=3)
 MOBILE = MobileStyleGANConfig(channels=(16, 8, 4), z_dim=6, w_dim=5, mapping_layers=2)
 FIT = supervised.FitConfig(steps=4)
 GAN = config_for(CONFIG, batch_size=4, trained=True)
@@ -506,6 +526,26 @@ TABLE = {
         lambda: MobileStyleGANGenerator(params(MOBILE), MOBILE),
         composed=True,
     ),
+    "biggan.condition": Row(
+        lambda p, s: biggan.condition(p, s[0], config=BIGGAN, c=s[1], truncation_psi=s[2]),
+        lambda: (batch(6)(), labels(), probabilities()),
+        biggan_params,
+    ),
+    "biggan.synthesize": Row(
+        lambda p, s: biggan.synthesize(p, s, config=BIGGAN), biggan_latents, biggan_params, composed=True
+    ),
+    "biggan.synthesize/features": Row(
+        lambda p, s: biggan.synthesize(p, s, config=BIGGAN, with_features=True),
+        biggan_latents,
+        biggan_params,
+        composed=True,
+    ),
+    "biggan.BigGANGenerator": Row(
+        classified,
+        lambda: (batch(6)(), labels(), probabilities()),
+        lambda: BigGANGenerator(biggan_params(), BIGGAN),
+        composed=True,
+    ),
     "images.to_uint8": Row(of_sample(images.to_uint8), batch(4, 4, 3), dtypes=BOTH, keeps_dtype=False),
     "images.from_uint8": Row(of_sample(images.from_uint8), lambda: jnp.arange(96, dtype=jnp.uint8).reshape(8, 2, 2, 3)),
     "stylegan2.split_styles": Row(
@@ -646,6 +686,7 @@ TABLE = {
 }
 # Not functions of arrays; `gan.step` has tests of its own, and `init` draws parameters from a key.
 EXEMPT = {
+    *("biggan.BigGANConfig", "biggan.BigGANLayer", "biggan.BigGANLatent", "biggan.init"),
     *("mobile_stylegan.MobileStyleGANConfig", "mobile_stylegan.init"),
     *(f"{name}.init" for name in ("attributes", "bisenet", "keypoints", "embedding", "gan")),
     *("attributes.AttributesConfig", "attributes.AttributeClassifier", "bisenet.BiSeNetConfig", "bisenet.FaceParser"),
@@ -714,6 +755,7 @@ def test_every_public_array_function_has_a_row():
         face_recognition,
         lpips,
         mobile_stylegan,
+        biggan,
         embedding,
         staged,
         losses,
@@ -817,10 +859,11 @@ def test_lowers_for_gpus_and_tpus(name: str):
     there: mapping, affine layers, demodulation and the factors of avatars."""
     shared, samples = inputs(name)
     exported = jax.export.export(jitted(name), platforms=("cuda", "tpu"))(shared, pick(samples, 0))
-    if re.match("stylegan2.(map_latent|styles)|nn.(Dense|modulated)|style_intervention.init|avatars", name):
+    conditions = "stylegan2.(map_latent|styles)|biggan.condition|nn.(Dense|modulated)"
+    if re.match(f"{conditions}|style_intervention.init|avatars", name):
         products = re.findall(r"stablehlo\.dot_general.*", exported.mlir_module())
         assert all("precision = [HIGHEST, HIGHEST]" in product for product in products)
-        assert products or not name.startswith(("stylegan2", "nn"))
+        assert products or not name.startswith(("stylegan2", "biggan", "nn"))
 
 
 def is_float(leaf: Any) -> bool:

@@ -5,7 +5,17 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from weights_convert import lightning, lpips, nvidia_tensorflow, nvidia_torch, openvino, rosinality, state_dicts, tfjs
+from weights_convert import (
+    biggan,
+    lightning,
+    lpips,
+    nvidia_tensorflow,
+    nvidia_torch,
+    openvino,
+    rosinality,
+    state_dicts,
+    tfjs,
+)
 from weights_convert.errors import ConversionError, listing
 from weights_convert.options import Network, Role
 
@@ -16,6 +26,7 @@ FORMATS = {
     "OpenVINO graphs of MobileStyleGAN": openvino,
     "MobileStyleGAN training checkpoint": lightning,
     "LPIPS weights": lpips,
+    "BigGAN-deep weights of pytorch-pretrained-BigGAN": biggan,
     "TensorFlow.js weights of face-api": tfjs,
     "PyTorch state dict": state_dicts,
 }

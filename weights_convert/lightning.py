@@ -14,7 +14,7 @@ from weights_convert import standins
 from weights_convert.errors import ConversionError, printable
 from weights_convert.options import Network, Role, add_tensor
 from weights_convert.rosinality import row
-from weights_convert.tensors import Storage, Tensor
+from weights_convert.tensors import Tensor, computed
 
 MAPPING, STUDENT = "mapping_net.layers.", "student."
 UNUSED = re.compile(r"student\.(device_info|to_img1\..*|(layers\.\d+\.up\.)?idwt\.g[01]_(row|col))")
@@ -76,7 +76,7 @@ def _fold(tensors: dict[str, Tensor], blocks: int) -> bool:
         conv, noise = f"student.{layer}.conv", f"student.{layer}.noise"
         strength = _tensor(tensors, f"{noise}.weight", 1).numpy()[:1]
         constant = maps[layer] if drawn else tensors[f"{noise}.noise"].numpy()
-        tensors[f"{noise}.noise"] = _made(strength * constant)
+        tensors[f"{noise}.noise"] = computed(strength * constant)
         spread = f"{conv}.weight" if layer == "conv1" else f"{conv}.weight_permute"
         kernel = _tensor(tensors, spread, 4).numpy()
         width, inverse = kernel.shape[1], _tensor(tensors, f"{conv}.style_inv", 5)
@@ -85,12 +85,5 @@ def _fold(tensors: dict[str, Tensor], blocks: int) -> bool:
             raise ConversionError(f"{conv}: style_inv {inverse.shape} does not fit the kernel {kernel.shape}")
         weight = kernel if taps is None else kernel * taps.numpy().swapaxes(0, 1)
         energy = np.square(inverse.numpy()[0] * weight / math.sqrt(9 * width)).sum(axis=(1, 2, 3), keepdims=True)
-        tensors[spread] = _made(kernel / np.sqrt(energy + 1e-8))
+        tensors[spread] = computed(kernel / np.sqrt(energy + 1e-8))
     return drawn
-
-
-def _made(array: np.ndarray) -> Tensor:
-    """An array of the reader's own as a tensor."""
-    array = np.ascontiguousarray(array, "<f4")
-    strides = tuple(stride // array.itemsize for stride in array.strides)
-    return Tensor(Storage("computed", array.dtype, array.size, memoryview(array).cast("B")), 0, array.shape, strides)

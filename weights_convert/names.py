@@ -49,7 +49,7 @@ class Row(NamedTuple):
 MAPPING_MULTIPLIER = 0.01  # of StyleGAN2's mapping network
 LAYOUTS = {
     "vector": Layout("o", "o", "o", "o", lightning="o", torch="o", flax="o", tfjs="o"),
-    "dense": Layout("i o", "i o", "o i", "o i", tfjs="i o"),
+    "dense": Layout("i o", "i o", "o i", "o i", torch="o i", tfjs="i o"),
     "flatten": Layout("i o", "i o", "o i", "o i"),
     "style_bias": Layout("o", "o", "o", "o"),
     "const": Layout("h w o", "1 o h w", "o h w", "1 o h w"),
@@ -58,9 +58,10 @@ LAYOUTS = {
     "to_rgb": Layout("i o", "1 1 i o", "o i 1 1", "1 o i 1 1"),
     "rgb_bias": Layout("o", "o", "o", "1 o 1 1"),
     "noise": Layout("h w", "1 1 h w", "h w", "1 1 h w"),
-    "strength": Layout("", "", "", "1"),
+    "strength": Layout("", "", "", "1", torch="1"),
     "conv": Layout("h w i o", "h w i o", "o i h w", "o i h w", torch="o i h w", flax="h w i o", tfjs="h w i o"),
-    "pointwise": Layout("i o", "1 1 i o", "o i 1 1", "o i 1 1", tfjs="1 1 i o"),
+    "pointwise": Layout("i o", "1 1 i o", "o i 1 1", "o i 1 1", torch="o i 1 1", tfjs="1 1 i o"),
+    "table": Layout("n o", torch="n o"),
     "mapped": Layout("i o", openvino="o i", lightning="o i"),
     "mapped_bias": Layout("o", openvino="o", lightning="o"),
     "linear": Layout("i o", openvino="o i", lightning="o i"),

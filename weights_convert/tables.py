@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from weights_convert.names import Row, discriminator_rows, generator_rows
+from weights_convert.names_biggan import biggan_rows
 from weights_convert.names_deeplab import deeplabv2_rows
 from weights_convert.names_face_api import (
     age_gender_rows,
@@ -25,6 +26,10 @@ STUDENT = (
     f"{KEPT} MobileStyleGAN's published weights were distilled from NVIDIA's StyleGAN2, whose licence allows"
     " non-commercial use only: treat them alike."
 )
+DEEPMIND = (
+    f"{KEPT} BigGAN-deep's are DeepMind's of TensorFlow Hub, in the form of pytorch-pretrained-BigGAN, which is under"
+    " the MIT licence."
+)
 FACE_API = f"{KEPT} face-api's weights are under the MIT licence."
 
 
@@ -39,6 +44,7 @@ TABLES = {
     "stylegan2": Table(generator_rows, NVIDIA),
     "stylegan2_discriminator": Table(discriminator_rows, NVIDIA),
     "mobile_stylegan": Table(mobile_rows, STUDENT),
+    "biggan_deep": Table(biggan_rows, DEEPMIND),
     "lpips": Table(lpips_rows, f"{KEPT} LPIPS is under the BSD licence."),
     "face_recognition": Table(face_recognition_rows, FACE_API),
     "face_landmarks": Table(dense_trunk_rows, FACE_API),

@@ -103,6 +103,13 @@ class Tensor:
             return np.array(view, dtype=view.dtype.newbyteorder("="), order="C", copy=copy)
 
 
+def computed(array: np.ndarray) -> Tensor:
+    """An array of a reader's own as a tensor, float32."""
+    array = np.ascontiguousarray(array, "<f4")
+    strides = tuple(stride // array.itemsize for stride in array.strides)
+    return Tensor(Storage("computed", array.dtype, array.size, memoryview(array).cast("B")), 0, array.shape, strides)
+
+
 class NumpyDtype:
     """Stand-in for `numpy.dtype` in a pickle: plain numbers only."""
 

@@ -83,12 +83,12 @@ def seed_codes(seeds: Sequence[int], generator: Generator) -> ChosenLatents:
 
 
 def file_codes(path: Path, generator: Generator) -> ChosenLatents:
-    """The codes of a file or a folder, in the last space of arrays, such as W+, or in one that its layers share, such
-    as W; they stay on the disk where the format allows it.
+    """The codes of a file or a folder, in the last space whose latents are arrays, such as W+, or in one that its
+    layers share, such as W; they stay on the disk where the format allows it.
 
     Those of one array are named by their number, those under keys or in files of their own after these.
     """
-    index = max(index for index, space in enumerate(generator.spaces) if space.form == "array")
+    index = max(index for index, space in enumerate(generator.spaces) if space.form == "array" and not space.field)
     accepted = [generator.spaces[index]]
     accepted += [space for space in generator.spaces[max(index - 1, 0) : index] if space.form == "shared"]
     row = accepted[0].shape

@@ -17,6 +17,7 @@ from jaxedit.cli.records import (
     begin_pictures,
     check_latent_options,
     check_record,
+    class_condition,
     condition_of,
     drawing_settings,
     existing,
@@ -52,12 +53,12 @@ def draw(
     *,
     sheet: Sheet,
     settings: dict[str, Any],
-    from_seeds: bool,
     edits: tuple[tuple[Direction, float], ...] = (),
 ) -> None:
     """Draws pictures to files: everything that can be checked is checked before anything is compiled."""
-    check_latent_options(command, generator, from_seeds=from_seeds)
-    of_class = class_condition(command, generator, from_seeds)
+    conditioned = codes.space == generator.spaces[0].name
+    check_latent_options(command, generator, conditioned=conditioned)
+    of_class = class_condition(command, generator, conditioned)
     if command.grid and len(pictures) > MAX_GRID:
         raise ValueError(f"--grid: {len(pictures)} pictures are too many for a sheet (at most {MAX_GRID})")
     names = [picture.name for picture in pictures]
@@ -119,15 +120,3 @@ def _samples(codes: ChosenLatents, pictures: Iterable[Picture]) -> Iterator[dict
             "strength": np.float32(picture.strength),
             "number": np.uint32(codes.numbers[picture.code]),
         }
-
-
-def class_condition(command: Drawing, generator: Generator, from_seeds: bool) -> dict[str, np.ndarray]:
-    """What a generator's `advance` is told of the class: nothing if it has none, or latents are given."""
-    classes = generator.config.c_dim if "c" in generator.conditions else 0
-    if not from_seeds:
-        return {}
-    if not classes and command.label is not None:
-        raise ValueError("--class: this network has no classes")
-    if classes and (command.label is None or not 0 <= command.label < classes):
-        raise ValueError(f"this network has classes: choose one with --class 0 to --class {classes - 1}")
-    return {"c": np.eye(classes, dtype=np.float32)[command.label]} if classes else {}

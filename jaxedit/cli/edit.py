@@ -47,7 +47,6 @@ def run(command: Edit) -> None:
         pictures,
         sheet=Sheet(rows=codes.names, columns=[f"{strength:+g}" for strength in command.strengths]),
         settings=settings,
-        from_seeds=command.latents is None,
         edits=tuple(zip(directions, weights, strict=True)),
     )
 

@@ -17,7 +17,7 @@ from jaxedit.claims import claiming
 from jaxedit.cli.given_directions import with_spaces
 from jaxedit.cli.given_segmenter import given_segmenter
 from jaxedit.cli.options import FindDirection
-from jaxedit.cli.records import truncation_of
+from jaxedit.cli.records import sample_condition
 from jaxedit.directions import files, local
 from jaxedit.generators.base import Generator, sample_z, space_named
 from jaxedit.methods import lelsd
@@ -50,7 +50,7 @@ def run(command: FindDirection) -> None:
     command = with_spaces(command, generator)
     segmenter, perceptual = given_segmenter(command), _perceptual(command)
     segmenters.check_parts(segmenter, command.part)
-    directions, report = _found(command, generator, segmenter, config)
+    directions, report = found(command, generator, segmenter, config)
     with claiming(command.output):
         for direction in directions:
             files.save_direction(command.output / f"{direction.name}.safetensors", direction)
@@ -70,7 +70,8 @@ def _config(command: FindDirection) -> LelsdConfig:
     if (command.match_distance is None) != (command.lpips is None):
         raise ValueError("--match-distance and --lpips go together")
     names = ("directions", "steps", "batch_size", "learning_rate")
-    return dataclasses.replace(preset, **{name: getattr(command, name) for name in names})
+    given = {name: getattr(command, name) for name in names}
+    return dataclasses.replace(preset, strengths=(-command.reach, command.reach), **given)
 
 
 def _perceptual(command: FindDirection) -> Lpips | None:
@@ -82,12 +83,23 @@ def _perceptual(command: FindDirection) -> Lpips | None:
     return network
 
 
-def _found(
+def found(
     command: FindDirection, generator: Generator, segmenter: Segmenter, config: LelsdConfig
 ) -> tuple[list[Direction], dict[str, Any]]:
-    """The directions, and their scores with the settings."""
-    if "c" in generator.conditions and generator.config.c_dim:
-        raise ValueError("find-direction takes unconditional networks")
+    """Optimises directions.
+
+    Args:
+        command: Of its options those that say which directions, of which samples.
+        generator: The generator.
+        segmenter: Says where the parts are.
+        config: Settings of the method.
+
+    Returns:
+        For each part its directions; and their scores with the settings, as JSON values.
+
+    Raises:
+        ValueError: A part that no sample shows, or numbers that are not finite; one line.
+    """
     space = space_named(generator, command.space)
     layers = None if command.layers is None else resolve_layers(command.layers, space=space)
     to_start, of_samples, of_steps = jax.random.split(jax.random.key(command.seed), 3)
@@ -95,19 +107,18 @@ def _found(
     like = local.direction_like(generator, space=command.space)
     states = jax.vmap(lambda key: lelsd.init(key, like, config=config))(jax.random.split(to_start, len(command.part)))
     options = {"space": command.space, "layers": layers, "config": config, "parts": command.part}
-    options["condition"] = truncation_of(command, generator)
     options["together"] = at_once(generator, len(command.part))
-    infos: list[lelsd.Info] = []
+    condition, infos = sample_condition(command, generator), list[lelsd.Info]()
     first = f"compiling, then {config.total_steps} steps"
     with progress.bar(range(config.total_steps), total=config.total_steps, unit="step", first=first) as numbers:
         for number in numbers:
             z = jax.random.normal(jax.random.fold_in(of_samples, number), (config.batch_size, generator.config.z_dim))
-            states, info = step(generator, segmenter, keys, states, z, **options)
+            states, info = step(generator, segmenter, condition, keys, states, z, **options)
             infos.append(info)
             _check(command, infos)
-    found = np.asarray(jax.vmap(jax.vmap(joined))(lelsd.found(states)))
+    vectors_of = np.asarray(jax.vmap(jax.vmap(joined))(lelsd.found(states)))
     directions, count = [], config.directions
-    for part, vectors in zip(command.part, found, strict=True):
+    for part, vectors in zip(command.part, vectors_of, strict=True):
         name = part.replace("+", "_")
         for number, vector in enumerate(vectors):
             own = name if count == 1 else f"{name}_{number}"
@@ -117,12 +128,13 @@ def _found(
 
 @functools.partial(
     jax.jit,
-    static_argnames=("space", "layers", "config", "parts", "condition", "together"),
+    static_argnames=("space", "layers", "config", "parts", "together"),
     donate_argnames=("states",),
 )
 def step(
     generator: Generator,
     segmenter: Segmenter,
+    condition: dict[str, Any],
     keys: jax.Array,
     states: lelsd.State,
     z: jax.Array,
@@ -131,12 +143,10 @@ def step(
     layers: tuple[int, ...] | None,
     config: LelsdConfig,
     parts: tuple[str, ...],
-    condition: tuple[tuple[str, Any], ...],
     together: int | None,
 ) -> tuple[lelsd.State, lelsd.Info]:
     """The program of a step of all parts on a batch of `z`; `together` parts are computed at a time."""
-    of_z = dict(condition)
-    before, after = ({}, of_z) if space == generator.spaces[0].name else (of_z, {})
+    before, after = ({}, condition) if space == generator.spaces[0].name else (condition, {})
     latents = jax.vmap(lambda one: local.latent_in(generator, one, space=space, **before))(z)
 
     def features(latent: Any) -> Any:
@@ -201,11 +211,12 @@ def _draw_sheet(
     options = {
         "space": command.space,
         "layers": directions[0].layers,
-        "condition": truncation_of(command, generator),
     }
     options["target"] = command.match_distance
     size = batch.choose_batch_size(len(samples), jax.local_device_count())
-    drawn = batch.map_samples(_drawn, (generator, perceptual), samples, batch_size=size, options=options)
+    drawn = batch.map_samples(
+        _drawn, (generator, sample_condition(command, generator), perceptual), samples, batch_size=size, options=options
+    )
     with progress.bar(drawn, total=len(samples), unit="picture", first="compiling the sheet") as counted:
         pictures = [np.asarray(one.image) for one in counted]
     rows, columns, marks = [f"seed {seed}" for seed in SEEDS], [move[2] for move in moves], [move[3] for move in moves]
@@ -214,19 +225,18 @@ def _draw_sheet(
 
 
 def _drawn(
-    shared: tuple[Generator, Lpips | None],
+    shared: tuple[Generator, dict[str, Any], Lpips | None],
     sample: tuple[jax.Array, ...],
     *,
     space: str,
     layers: tuple[int, ...] | None,
-    condition: tuple[tuple[str, Any], ...],
     target: float | None,
 ) -> batch.Drawn:
-    (generator, perceptual), (latent, vector, strength) = shared, sample
+    (generator, condition, perceptual), (latent, vector, strength) = shared, sample
 
     def draw(strength: jax.Array) -> jax.Array:
         direction = Direction("", space, vector, layers)
-        return generator.render(edited(generator, latent, [(direction, strength)], **dict(condition)))
+        return generator.render(edited(generator, latent, [(direction, strength)], **condition))
 
     if perceptual is not None and target is not None:
         before = _seen(draw(jnp.float32(0)))

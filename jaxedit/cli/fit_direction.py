@@ -114,7 +114,7 @@ def _check_way(command: FitDirection, generator: Generator | None) -> None:
         way = " to ".join(space.name for space in generator.spaces)
         raise ValueError(f"there is no way from {held} to {wanted}; it goes from {way}")
     before = generator.spaces[last - 1]
-    if first < last and before.form == "shared":
+    if first < last and (before.form == "shared" or generator.spaces[last].field):
         raise ValueError(f"from {held} to {wanted} all layers would get the same latent; fit in {before.name}")
 
 

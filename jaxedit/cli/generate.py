@@ -5,9 +5,9 @@ from __future__ import annotations
 from jaxedit import checkpoints
 from jaxedit.cli import samples
 from jaxedit.cli.codes import parse_seeds, seed_codes
-from jaxedit.cli.drawing import Picture, Sheet, class_condition, draw
+from jaxedit.cli.drawing import Picture, Sheet, draw
 from jaxedit.cli.options import Generate
-from jaxedit.cli.records import condition_of
+from jaxedit.cli.records import class_condition, condition_of
 
 
 def run(command: Generate) -> None:
@@ -21,7 +21,7 @@ def run(command: Generate) -> None:
     if command.save_latents and len(pictures) > samples.MAX_SAMPLES:
         raise ValueError(f"--save-latents: more than {samples.MAX_SAMPLES} pictures; divide them between several runs")
     sheet = Sheet(rows=[""], columns=codes.names)
-    draw(command, generator, codes, pictures, sheet=sheet, settings={}, from_seeds=True)
+    draw(command, generator, codes, pictures, sheet=sheet, settings={})
     if command.save_latents:
         of_class = class_condition(command, generator, True)
         samples.save_latents(command.output, codes, generator, of_class, **condition_of(command))

@@ -95,7 +95,7 @@ def run(command: Intervene) -> None:
     generator = checkpoints.load(command.checkpoint)
     command = with_spaces(command, generator)
     edits, region = _edits(command, generator), _region(command)
-    check_latent_options(command, generator, from_seeds=command.latents is None)
+    check_latent_options(command, generator, conditioned=command.latents is None)
     codes = chosen_codes(command, seeds, generator, [edit.direction for edit in edits])
     names = [edit.picture(code) for code in codes.names for edit in edits]
     if command.grid and len(names) > _MAX_GRID:

@@ -27,13 +27,14 @@ class Drawing(Computing):
     output: Path
     """Directory for the PNG files; made if needed."""
     truncation_psi: float = 1.0
-    """Truncation towards the average w, for seeds: 1 is none, 0.7 usual, 0 the average image."""
+    """Truncation towards the average w, for seeds: 1 is none, 0.7 usual, 0 the average image. BigGAN takes the
+    statistics of a truncation, above 0, and leaves z as it is."""
     truncation_cutoff: int | None = None
     """Truncate only the first so many rows of W+: 0 to all."""
     noise_mode: Literal["const", "none", "random"] = "const"
     """Noise maps stored in the checkpoint, none, or drawn anew for every seed (repeatably)."""
     label: Annotated[int | None, Named("class")] = None
-    """Class label of a conditional network, for seeds."""
+    """Class label of a conditional network, for seeds or z codes."""
     grid: bool = False
     """Also write grid.png, a sheet of all pictures, shrunk where needed."""
     batch_size: int | None = None
@@ -52,7 +53,8 @@ class Generate(Drawing):
     seeds: tuple[str, ...]
     """Seeds such as 0 1 2, 0-31 or 0,4,7-9, at most a million; the same latents as NVIDIA's scripts draw for them."""
     save_latents: bool = False
-    """Also write z.safetensors and w.safetensors, the pictures' latents by name, for `fit-direction` and `edit`."""
+    """Also write z.safetensors and, where there is a W, w.safetensors, the pictures' latents by name, for
+    `fit-direction` and `edit`."""
     scores: bool = False
     """Also write scores.csv, what the built-in classifier says about each picture of the built-in generator, for
     `fit-direction`."""
@@ -65,9 +67,9 @@ class Edit(Drawing):
     seeds: tuple[str, ...] = ()
     """Seeds to edit, such as 0 1 2, 0-31 or 0,4,7-9. Give these or --latents."""
     latents: Path | None = None
-    """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim): .npy, .npz, .safetensors, .pt. Named code0000, ...
-    (num_ws, w_dim) is one W+ code. A file with a code under each of several names, or a folder of files with one code
-    each: the pictures have these names, with _ for dots and slashes."""
+    """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim), of BigGAN z codes (N, z_dim): .npy, .npz,
+    .safetensors, .pt. Named code0000, ... (num_ws, w_dim) is one W+ code. A file with a code under each of several
+    names, or a folder of files with one code each: the pictures have these names, with _ for dots and slashes."""
     direction: Annotated[tuple[Path, ...], Named(alias="directions")] = ()
     """Direction file: .npy, .npz, .safetensors, .pt (never executed); FILE:ROW, one of several in a file, such as
     GANSpace's pca.npz:3; or of the built-in generator an attribute, such as smile. Several are added up, after one
@@ -207,8 +209,12 @@ class FindDirection(Computing):
     """Samples in a step."""
     learning_rate: float = 1e-3
     """Of Adam; halved after every quarter of the steps."""
+    reach: float = 1.0
+    """Largest strength of either sign that directions are optimised at, for the length 1 that they start with."""
     truncation_psi: float = 0.7
-    """Truncation of the samples towards the average w."""
+    """Truncation of the samples towards the average w; for BigGAN see `generate`."""
+    label: Annotated[int | None, Named("class")] = None
+    """Class label of a conditional network."""
     seed: int = 0
     """Of the samples, the strengths and the directions at the start."""
     strengths: Annotated[tuple[float, ...], Named(alias="strength")] = (-10.0, 10.0)
@@ -237,6 +243,8 @@ class Palette(Computing):
     """Of both directions."""
     truncation_psi: float = 0.7
     """Truncation of the sample towards the average w."""
+    label: Annotated[int | None, Named("class")] = None
+    """Class label of a conditional network."""
     space: str | None = None
     """Space of a direction file that does not say it, or of a built-in direction, as for `edit`."""
     any_generator: bool = False

@@ -12,7 +12,7 @@ import numpy as np
 from jaxedit import batch, checkpoints, images, progress, sheets
 from jaxedit.cli.given_directions import given_direction, with_spaces
 from jaxedit.cli.options import Palette
-from jaxedit.cli.records import truncation_of
+from jaxedit.cli.records import sample_condition
 from jaxedit.generators.base import Generator, sample_z
 from jaxedit.spaces import Direction, edited
 
@@ -41,12 +41,15 @@ def run(command: Palette) -> None:
     command = with_spaces(command, generator)
     directions = tuple(given_direction(path, command, generator) for path in command.direction)
     anonymous = tuple(dataclasses.replace(direction, name="", source="") for direction in directions)
-    shared = (generator, anonymous, sample_z(command.seed, generator.config.z_dim))
+    shared = (
+        generator,
+        sample_condition(command, generator),
+        anonymous,
+        sample_z(command.seed, generator.config.z_dim),
+    )
     strengths = np.asarray(list(itertools.product(command.strengths, command.strengths)), np.float32)
     size = batch.choose_batch_size(len(strengths), jax.local_device_count())
-    drawn = batch.map_samples(
-        _drawn, shared, strengths, batch_size=size, options={"condition": truncation_of(command, generator)}
-    )
+    drawn = batch.map_samples(_drawn, shared, strengths, batch_size=size)
     with progress.bar(drawn, total=len(strengths), unit="picture", first="compiling") as counted:
         found = [jax.tree.map(np.asarray, one) for one in counted]
     if not all(one.finite for one in found):
@@ -58,11 +61,8 @@ def run(command: Palette) -> None:
 
 
 def _drawn(
-    shared: tuple[Generator, tuple[Direction, ...], jax.Array],
-    strengths: jax.Array,
-    *,
-    condition: tuple[tuple[str, Any], ...],
+    shared: tuple[Generator, dict[str, Any], tuple[Direction, ...], jax.Array], strengths: jax.Array
 ) -> batch.Drawn:
-    generator, directions, z = shared
+    generator, condition, directions, z = shared
     edits = list(zip(directions, strengths, strict=True))
-    return batch.drawn(generator.render(edited(generator, z, edits, **dict(condition))))
+    return batch.drawn(generator.render(edited(generator, z, edits, **condition)))

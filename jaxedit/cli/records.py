@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import jaxedit
 from jaxedit.atomic import replacing
 from jaxedit.cli.options import Drawing, FindDirection, Generate, Palette
@@ -18,8 +20,9 @@ from jaxedit.generators.base import Generator
 from jaxedit.settings import with_defaults
 
 
-def check_latent_options(command: Drawing, generator: Generator, *, from_seeds: bool) -> None:
-    """What the command says of latents and of drawing makes sense for this generator, and the latents of this run."""
+def check_latent_options(command: Drawing, generator: Generator, *, conditioned: bool) -> None:
+    """What the command says of latents and of drawing makes sense for this generator, and the latents of this run,
+    which are `conditioned` if they are of the first space."""
     given = {**condition_of(command), **render_options(command)}
     for name in given:
         if name not in (*generator.conditions, *generator.options):
@@ -30,7 +33,7 @@ def check_latent_options(command: Drawing, generator: Generator, *, from_seeds: 
     rows = max((len(space.layers) for space in generator.spaces if space.form == "shared"), default=0)
     if not 0 <= (command.truncation_cutoff or 0) <= rows:
         raise ValueError(f"--truncation-cutoff takes a number of rows of W+, 0 to {rows}")
-    if (command.label is not None or condition_of(command)) and not from_seeds:
+    if (command.label is not None or condition_of(command)) and not conditioned:
         raise ValueError("--class and --truncation-* act in the mapping network: use them with --seeds")
 
 
@@ -41,9 +44,24 @@ def condition_of(command: Drawing) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value != defaults[name]}
 
 
-def truncation_of(command: FindDirection | Palette, generator: Generator) -> tuple[tuple[str, float], ...]:
-    """The truncation of a command's samples, for generators that have one; hashable."""
-    return (("truncation_psi", command.truncation_psi),) if "truncation_psi" in generator.conditions else ()
+def sample_condition(command: FindDirection | Palette, generator: Generator) -> dict[str, Any]:
+    """What a generator's `advance` is told of a command's samples: class and truncation, as far as it has them."""
+    truncation = {"truncation_psi": np.float32(command.truncation_psi)}
+    return class_condition(command, generator) | (truncation if "truncation_psi" in generator.conditions else {})
+
+
+def class_condition(
+    command: Drawing | FindDirection | Palette, generator: Generator, conditioned: bool = True
+) -> dict[str, np.ndarray]:
+    """What a generator's `advance` is told of the class: nothing if it has none, or latents are of a later space."""
+    classes = generator.config.c_dim if "c" in generator.conditions else 0
+    if not conditioned:
+        return {}
+    if not classes and command.label is not None:
+        raise ValueError("--class: this network has no classes")
+    if classes and (command.label is None or not 0 <= command.label < classes):
+        raise ValueError(f"this network has classes: choose one with --class 0 to --class {classes - 1}")
+    return {"c": np.eye(classes, dtype=np.float32)[command.label]} if classes else {}
 
 
 def render_options(command: Drawing) -> dict[str, Any]:

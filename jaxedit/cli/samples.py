@@ -21,7 +21,7 @@ _BATCH = 64
 
 
 def save_latents(output: Path, codes: ChosenLatents, generator: Generator, of_class: Any, **condition: Any) -> None:
-    """Writes the latents of every picture in the first two spaces, under the pictures' names.
+    """Writes the latents of every picture in the first two spaces whose latents are arrays, under the pictures' names.
 
     Args:
         output: The folder; it gets `z.safetensors` and `w.safetensors`, as the spaces are called.
@@ -37,7 +37,7 @@ def save_latents(output: Path, codes: ChosenLatents, generator: Generator, of_cl
     size = batch.choose_batch_size(len(z), _BATCH)
     first, *others = generator.spaces
     latents = {first.name: z}
-    if others and others[0].form != "parts":
+    if others and others[0].form != "parts" and not others[0].field:
         mapped = batch.map_samples(_advanced, (generator, of_class), z, batch_size=size, options=condition)
         latents[others[0].name] = list(mapped)
     for space, found in latents.items():

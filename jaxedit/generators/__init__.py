@@ -7,6 +7,7 @@ from jaxedit.lazily import attributes_of
 if TYPE_CHECKING:
     from jaxedit.generators import (
         base,
+        biggan,
         mobile_stylegan,
         mobile_stylegan_staged,
         stylegan2,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "base",
+    "biggan",
     "mobile_stylegan",
     "mobile_stylegan_staged",
     "stylegan2",

@@ -43,6 +43,8 @@ class Space(NamedTuple):
             vectors, one a layer; joined they have `shape`. "shared": it is one array for all layers of the next space,
             in which its directions are added.
         relative: Directions of another number of rows are taken by it; None if there is no such generator.
+        field: Of latents that are a NamedTuple, the field that directions are added to, of which all above is said;
+            empty where that is the whole latent.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Space(NamedTuple):
     layers: tuple[Any, ...] = ()
     form: Literal["array", "parts", "shared"] = "array"
     relative: Relative | None = None
+    field: str = ""
 
 
 @runtime_checkable

@@ -1,0 +1,151 @@
+"""How local the edits of a direction are at equal distances from the originals: what LELSD's Fig. 4 compares."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.reproduce.world import batches
+from jaxedit import metrics, regions, segmenters
+from jaxedit.directions import local
+from jaxedit.generators.base import Generator
+from jaxedit.methods import lelsd
+from jaxedit.networks.lpips import Lpips
+from jaxedit.segmenters import Segmenter
+from jaxedit.spaces import Direction, edited
+
+SEEN = 256  # px of the images that distances are measured on, as in the released code
+PSI = 0.7
+
+
+class Judges(NamedTuple):
+    """What draws and what judges.
+
+    Attributes:
+        generator: Of the pictures.
+        segmenter: Says where parts are, before and after.
+        perceptual: LPIPS with AlexNet.
+    """
+
+    generator: Generator
+    segmenter: Segmenter
+    perceptual: Lpips
+
+
+class Curve(NamedTuple):
+    """What edits of growing strengths do to samples: `[samples, signs, strengths]` each.
+
+    Attributes:
+        distance: LPIPS from the original.
+        share: Of the squared change of the pixels, inside the part before or after, grown by 5 % of the image.
+        score: Localisation score of the feature maps (Eq. 2).
+        released: The released code's metric.
+    """
+
+    distance: np.ndarray
+    share: np.ndarray
+    score: np.ndarray
+    released: np.ndarray
+
+
+def starts(judges: Judges, z: np.ndarray, *, batch: int) -> np.ndarray:
+    """The latents of samples in the space that W+ directions are added in, truncated."""
+    return batches(batch, _start, judges.generator, z)
+
+
+def _start(generator: Generator, z: jax.Array) -> jax.Array:
+    return local.latent_in(generator, z, space="w_plus", truncation_psi=PSI)
+
+
+def curve(
+    judges: Judges, latents: np.ndarray, direction: Direction, *, part: str, strengths: np.ndarray, batch: int
+) -> Curve:
+    """Measures a direction at strengths of both signs.
+
+    Args:
+        judges: What draws and judges.
+        latents: Of the samples, in W+.
+        direction: Of any space from W+ on.
+        part: That it shall change.
+        strengths: Growing, positive.
+        batch: Samples at a time.
+    """
+    signed = np.stack([strengths, -strengths]).astype(np.float32)
+    shared = judges, jnp.asarray(direction.vector), jnp.asarray(signed)
+    return batches(batch, _curve, shared, latents, part=part, space=direction.space, layers=direction.layers)
+
+
+def moved(
+    generator: Generator,
+    latent: jax.Array,
+    vector: jax.Array,
+    strength: jax.Array,
+    *,
+    space: str,
+    layers: tuple[int, ...] | None,
+) -> Any:
+    """A latent of W+ after an edit, in the last space."""
+    return edited(generator, latent, [(Direction("", space, vector, layers), strength)], start="w_plus")
+
+
+def seen(image: jax.Array) -> jax.Array:
+    """An image as LPIPS sees it."""
+    return jax.image.resize(image, (SEEN, SEEN, 3), "linear", antialias=False)
+
+
+def _curve(shared: Any, latent: jax.Array, *, part: str, space: str, layers: tuple[int, ...] | None) -> Curve:
+    (generator, segmenter, perceptual), vector, strengths = shared
+
+    def draw(strength: jax.Array) -> tuple[jax.Array, list[jax.Array], jax.Array]:
+        last = generator.spaces[-1].name
+        styles = moved(generator, latent, vector, strength, space=space, layers=layers)
+        image, maps = local.feature_maps(generator, styles, space=last)
+        return image, maps, segmenters.part_masks(segmenter, image, parts=(part,))[0]
+
+    image, maps, mask = draw(jnp.float32(0))
+
+    def measured(strength: jax.Array) -> Curve:
+        other, other_maps, other_mask = draw(strength)
+        masks = mask.astype(jnp.float32), other_mask.astype(jnp.float32)
+        distances = perceptual.distance_map(seen(image), seen(other))
+        found = (
+            jnp.mean(distances),
+            metrics.share_inside(image, other, regions.dilate(mask | other_mask)),
+            lelsd.localization_score(maps, other_maps, *masks, config=lelsd.PAPER),
+            metrics.localization_lpips(distances, seen(masks[0][..., None] * jnp.ones(3))[..., 0]),
+        )
+        return Curve(*found)  # pyright: ignore[reportArgumentType]
+
+    flat = jax.lax.map(measured, strengths.reshape(-1))
+    return jax.tree.map(lambda x: x.reshape(strengths.shape), flat)
+
+
+def at_distance(found: Curve, strengths: np.ndarray, target: float) -> dict[str, np.ndarray]:
+    """What edits do at an LPIPS distance: between the strengths before and after it is first reached, by interpolation.
+
+    Returns:
+        Name -> `[samples, signs]`; NaN where the largest strength does not reach it.
+    """
+    far = found.distance >= target
+    after = np.where(far.any(axis=-1), far.argmax(axis=-1), -1)[..., None]
+    reached, before = after[..., 0] >= 0, np.maximum(after - 1, 0)
+
+    def values(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        low, high = (np.take_along_axis(x, index, axis=-1)[..., 0] for index in (before, after))
+        return low, high
+
+    low, high = values(found.distance)
+    first = after[..., 0] == 0
+    place = np.where(first, 1, (target - low) / np.where(high > low, high - low, 1))
+    result = {}
+    for name in ("share", "score", "released"):
+        low, high = values(getattr(found, name))
+        result[name] = np.where(reached, low + place * (high - low), np.nan)
+    low, high = values(np.broadcast_to(strengths, found.distance.shape))
+    result["strength"] = np.where(
+        reached, np.where(first, high * target / found.distance[..., 0], low + place * (high - low)), np.nan
+    )
+    return result
