@@ -20,6 +20,7 @@ from jaxedit.networks import (
     age_gender,
     attributes,
     bisenet,
+    deeplab,
     embedding,
     face_detector,
     face_expressions,
@@ -81,6 +82,8 @@ FAMILIES = {
         "network", attributes.AttributesConfig, attributes.init, attributes.AttributeClassifier, 32 * _MILLIONS
     ),
     "bisenet": Family("network", bisenet.BiSeNetConfig, bisenet.init, bisenet.FaceParser, 32 * _MILLIONS),
+    "deeplabv3": Family("network", deeplab.DeepLabV3Config, deeplab.init, deeplab.DeepLabV3, 128 * _MILLIONS),
+    "deeplabv2_msc": Family("network", deeplab.DeepLabV2Config, deeplab.init, deeplab.DeepLabV2, 128 * _MILLIONS),
     "embedding": Family(
         "network", embedding.EmbeddingConfig, embedding.init, embedding.IdentityEmbedding, 128 * _MILLIONS
     ),

@@ -116,12 +116,15 @@ def _parts(region: str) -> list[str]:
     return [part for name in region.split("+") for part in ATTRIBUTE_COMPONENTS.get(name, (name,))]
 
 
-def mask_of(parsing: Int[ArrayLike, "height width"], classes: Sequence[str]) -> Bool[Array, "height width"]:
+def mask_of(
+    parsing: Int[ArrayLike, "height width"], classes: Sequence[str], *, names: Sequence[str] = PARSING_CLASSES
+) -> Bool[Array, "height width"]:
     """The pixels of some parsing classes.
 
     Args:
-        parsing: Indices into `PARSING_CLASSES`.
-        classes: Names from `PARSING_CLASSES`, as from `classes_of`.
+        parsing: Indices into `names`.
+        classes: Some of `names`, by default as from `classes_of`.
+        names: All classes; those of faces by default.
 
     Returns:
         The mask.
@@ -129,9 +132,9 @@ def mask_of(parsing: Int[ArrayLike, "height width"], classes: Sequence[str]) -> 
     Raises:
         ValueError: No such class.
     """
-    if unknown := [name for name in classes if name not in PARSING_CLASSES]:
-        raise ValueError(f"no parsing class {unknown[0]!r}; there are {', '.join(PARSING_CLASSES)}")
-    chosen = jnp.array([PARSING_CLASSES.index(name) for name in classes], jnp.int32)
+    if unknown := [name for name in classes if name not in names]:
+        raise ValueError(f"no parsing class {unknown[0]!r}; there are {', '.join(names)}")
+    chosen = jnp.array([names.index(name) for name in classes], jnp.int32)
     return (jnp.asarray(parsing)[..., None] == chosen[None, None]).any(axis=-1)
 
 

@@ -10,8 +10,34 @@ from jaxtyping import Array, Bool, Float
 from jaxedit import regions
 from jaxedit.faces import FaceNetworks
 from jaxedit.networks.bisenet import FaceParser
+from jaxedit.networks.deeplab import DeepLabV2, DeepLabV3
+from jaxedit.suggestions import choose
 
-Segmenter = FaceParser | FaceNetworks
+SceneParser = DeepLabV3 | DeepLabV2
+Parser = FaceParser | SceneParser
+Segmenter = Parser | FaceNetworks
+
+
+def classes_of(segmenter: Segmenter, part: str) -> tuple[str, ...]:
+    """The classes that make up a part.
+
+    Args:
+        segmenter: The network.
+        part: Of faces a region, such as "mouth" or "hair+hat", see `regions.classes_of` and `regions.landmark_mask`. Of
+            scenes a class of the network in any spelling, or several joined by "+": "cat", "sky-other+clouds",
+            "traffic_light".
+
+    Returns:
+        Names of classes.
+
+    Raises:
+        ValueError: The network doesn't know it; the message lists what it knows.
+    """
+    if isinstance(segmenter, SceneParser):
+        return tuple(choose(name, segmenter.config.class_names, kind="class") for name in part.split("+"))
+    if isinstance(segmenter, FaceNetworks):
+        regions.landmark_mask(np.zeros((68, 2), np.float32), region=part, height=1, width=1)
+    return regions.classes_of(part)
 
 
 def check_parts(segmenter: Segmenter, parts: tuple[str, ...]) -> None:
@@ -19,27 +45,26 @@ def check_parts(segmenter: Segmenter, parts: tuple[str, ...]) -> None:
 
     Args:
         segmenter: The network.
-        parts: Names of regions, such as "mouth" or "hair+hat".
+        parts: Names of parts, see `classes_of`.
 
     Raises:
         ValueError: It doesn't know one of them; the message lists those that it knows.
     """
     for part in parts:
-        if isinstance(segmenter, FaceNetworks):
-            regions.landmark_mask(np.zeros((68, 2), np.float32), region=part, height=1, width=1)
-        else:
-            regions.classes_of(part)
+        classes_of(segmenter, part)
 
 
 def part_masks(
     segmenter: Segmenter, image: Float[Array, "height width 3"], *, parts: tuple[str, ...]
 ) -> Bool[Array, "parts height width"]:
-    """The pixels of parts of a face, by a parser or as landmarks outline them.
+    """The pixels of parts of an image, by a parser or as landmarks outline them.
 
     Args:
-        segmenter: The network. A parser sees the image in the size that it was trained for.
+        segmenter: The network. A parser sees the image in the size of `config.resolution`, as the programs do that it
+            is from: 512 px for BiSeNet, 520 px for torchvision's DeepLabV3, and 513 px for DeepLabV2, whose logits are
+            enlarged to the size of the image, as in LELSD's code.
         image: `[height, width, 3]` float32 RGB about [-1, 1].
-        parts: Names of regions, see `regions.classes_of` and `regions.landmark_mask`.
+        parts: Names of parts, see `classes_of`.
 
     Returns:
         A mask for each part.
@@ -52,8 +77,12 @@ def part_masks(
         landmarks = segmenter.locate(image)
         masks = [regions.landmark_mask(landmarks, region=part, height=height, width=width) for part in parts]
         return jnp.stack(masks)
+    classes = [classes_of(segmenter, part) for part in parts]
     side = segmenter.config.resolution
     seen = image if height == side else jax.image.resize(image, (side, side, 3), "linear")
+    if isinstance(segmenter, SceneParser):
+        parsing, names = segmenter.parse(seen, height=height, width=width), segmenter.config.class_names
+        return jnp.stack([regions.mask_of(parsing, part, names=names) for part in classes])
     parsing = segmenter.parse(seen)
-    masks = jnp.stack([regions.mask_of(parsing, regions.classes_of(part)) for part in parts])
+    masks = jnp.stack([regions.mask_of(parsing, part) for part in classes])
     return masks if seen is image else jax.image.resize(masks, (len(parts), height, width), "nearest")

@@ -25,9 +25,13 @@ def insert_zeros(x: Any, factor: int) -> np.ndarray:
     return out
 
 
-def conv2d(x: Any, kernel: Any, *, padding: Padding, stride: int = 1, input_dilation: int = 1) -> np.ndarray:
+def conv2d(
+    x: Any, kernel: Any, *, padding: Padding, stride: int = 1, input_dilation: int = 1, kernel_dilation: int = 1
+) -> np.ndarray:
     """Every output pixel is the sum of its window times the kernel."""
-    kernel = f64(kernel)
+    features = kernel.shape[2:]
+    kernel = insert_zeros(f64(kernel).reshape(*kernel.shape[:2], -1), kernel_dilation)
+    kernel = kernel.reshape(*kernel.shape[:2], *features)
     padded = np.pad(insert_zeros(x, input_dilation), (*padding, (0, 0)))
     height, width = ((size - taps) // stride + 1 for size, taps in zip(padded.shape[:2], kernel.shape[:2], strict=True))
     out = np.empty((height, width, kernel.shape[3]))

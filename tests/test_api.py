@@ -54,6 +54,7 @@ MODULES = {
     "metrics": "jaxedit.metrics",
     "attributes": "jaxedit.networks.attributes",
     "bisenet": "jaxedit.networks.bisenet",
+    "deeplab": "jaxedit.networks.deeplab",
     "keypoints": "jaxedit.networks.keypoints",
     "embedding": "jaxedit.networks.embedding",
     "lpips": "jaxedit.networks.lpips",

@@ -50,6 +50,13 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
     "stride 2": ((7, 9, 3), (3, 3, 3, 4), {"padding": ((0, 0), (0, 0)), "stride": 2}),
     "transposed": ((4, 5, 3), (3, 3, 3, 4), {"padding": ((2, 2), (2, 2)), "input_dilation": 2}),
     "odd": ((5, 7, 3), (2, 4, 3, 4), {"padding": ((1, 2), (0, 3)), "stride": 3, "input_dilation": 2}),
+    "atrous": ((7, 6, 3), (3, 3, 3, 4), {"padding": ((2, 2), (2, 2)), "kernel_dilation": 2}),
+    "atrous odd": (
+        (5, 7, 3),
+        (2, 4, 3, 4),
+        {"padding": ((3, 2), (4, 3)), "stride": 3, "input_dilation": 2, "kernel_dilation": 2},
+    ),
+    "atrous, few outputs": ((4, 9, 8), (3, 3, 8, 2), {"padding": ((4, 5), (5, 3)), "kernel_dilation": 4}),
     "wide padding": ((4, 4, 3), (1, 1, 3, 4), {"padding": ((1, 2), (3, 0))}),
 }
 
@@ -189,6 +196,23 @@ def test_where_winograd_is_taken():
         assert has_convolution(x, kernel), "direct form on request"
 
 
+@pytest.mark.parametrize("dilation", [2, 4])
+def test_winograd_of_atrous_convolutions(dilation: int):
+    """Protects: the phases of an image that is no whole number of tiles, in the convolution and its input gradient."""
+    x, kernel = normal(0, 50, 47, 256), normal(1, 3, 3, 256, 256)
+    atrous = functools.partial(conv2d, padding=((dilation,) * 2,) * 2, kernel_dilation=dilation)
+    assert "stablehlo.convolution" not in jax.jit(atrous).lower(x, kernel).as_text()
+    assert "stablehlo.convolution" in jax.jit(atrous).lower(x[:28, :28], kernel).as_text(), "too few pixels"
+
+    def both(x, kernel):
+        y, pull = jax.vjp(lambda x: atrous(x, kernel), x)
+        return y, pull(jnp.cos(x))
+
+    found = jax.jit(both)(x, kernel)
+    with jax.default_matmul_precision("highest"):
+        check(found, jax.jit(both)(x, kernel))
+
+
 def test_winograd_in_the_convolution_and_its_gradients():
     """Protects: the accuracy of wide layers, forward (float64) and through both gradients (direct form)."""
     x, kernel, cotangent = normal(0, 1, 48, 48, 256), normal(1, 3, 3, 256, 256), normal(2, 1, 48, 48, 256)
@@ -205,13 +229,22 @@ def test_winograd_in_the_convolution_and_its_gradients():
 # The convolution under transformations, each against the same expression of lax.conv_general_dilated.
 
 
-def direct(x: jax.Array, kernel: jax.Array, *, padding: Any, stride: int = 1, input_dilation: int = 1) -> jax.Array:
+def direct(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    padding: Any,
+    stride: int = 1,
+    input_dilation: int = 1,
+    kernel_dilation: int = 1,
+) -> jax.Array:
     return lax.conv_general_dilated(
         x[None],
         kernel,
         (stride, stride),
         padding,
         lhs_dilation=(input_dilation, input_dilation),
+        rhs_dilation=(kernel_dilation, kernel_dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=lax.Precision.HIGHEST,
     )[0]
@@ -300,7 +333,7 @@ TRANSFORMS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("name", ["same", "stride 2", "transposed", "odd"])
+@pytest.mark.parametrize("name", ["same", "stride 2", "transposed", "odd", "atrous odd", "atrous, few outputs"])
 def test_convolution_under(transform: str, name: str):
     """Protects: the rules of the convolution primitive, alone and nested."""
     shape, taps, options = CONVOLUTIONS[name]

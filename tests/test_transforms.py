@@ -48,6 +48,7 @@ from jaxedit.networks import (
     age_gender,
     attributes,
     bisenet,
+    deeplab,
     embedding,
     face_crops,
     face_detector,
@@ -365,6 +366,8 @@ FIT = supervised.FitConfig(steps=4)
 GAN = config_for(CONFIG, batch_size=4, trained=True)
 ATTRIBUTES = attributes.AttributesConfig(16, (4, 6), 1, 2, 3)
 PARSER = bisenet.BiSeNetConfig(16, (4, 6, 8), 1, 2, 5, 4, 8, 4, 4)
+SCENES = deeplab.DeepLabV3Config(2, (1, 1), (1, 2), resolution=24, classes=4, head_width=4, rates=(2, 3))
+SCENES_AT_SCALES = deeplab.DeepLabV2Config(2, (1, 1), (1, 2), resolution=32, classes=4, rates=(2, 3), scales=(0.5,))
 KEYPOINTS = keypoints.KeypointsConfig(16, (4, 6), 1, 2)
 EMBEDDING = embedding.EmbeddingConfig(16, (4, 6), 1, 2)
 
@@ -444,6 +447,9 @@ TABLE = {
     "attributes.pooled_features": network(attributes.pooled_features, ATTRIBUTES),
     "attributes.feature_maps": network(attributes.feature_maps, ATTRIBUTES),
     "bisenet.segment": network(bisenet.segment, PARSER),
+    "deeplab.segment": network(deeplab.segment, SCENES),
+    "deeplab.segment/scales": network(deeplab.segment, SCENES_AT_SCALES),
+    "deeplab.parse": network(lambda *given, config: deeplab.parse(*given, config=config).astype(jnp.float32), SCENES),
     "keypoints.locate": network(keypoints.locate, KEYPOINTS),
     "embedding.embed": network(embedding.embed, EMBEDDING),
     "resize.resize_align_corners": Row(
@@ -688,8 +694,9 @@ TABLE = {
 EXEMPT = {
     *("biggan.BigGANConfig", "biggan.BigGANLayer", "biggan.BigGANLatent", "biggan.init"),
     *("mobile_stylegan.MobileStyleGANConfig", "mobile_stylegan.init"),
-    *(f"{name}.init" for name in ("attributes", "bisenet", "keypoints", "embedding", "gan")),
+    *(f"{name}.init" for name in ("attributes", "bisenet", "deeplab", "keypoints", "embedding", "gan")),
     *("attributes.AttributesConfig", "attributes.AttributeClassifier", "bisenet.BiSeNetConfig", "bisenet.FaceParser"),
+    *("deeplab.DeepLabV3Config", "deeplab.DeepLabV3", "deeplab.DeepLabV2Config", "deeplab.DeepLabV2"),
     *("keypoints.KeypointsConfig", "keypoints.KeypointDetector", "embedding.EmbeddingConfig"),
     *("embedding.IdentityEmbedding", "staged.StagedSynthesis", "staged.Prepared"),
     *("supervised.FitConfig", "supervised.FitState", "supervised.fit"),
@@ -743,6 +750,7 @@ def test_every_public_array_function_has_a_row():
     modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces, metrics, avatars)
     modules += (lelsd, stylegan2_blocks, regions, channels, style_intervention, resize, attributes, bisenet, keypoints)
     modules += (
+        deeplab,
         haar,
         depthwise,
         crops,

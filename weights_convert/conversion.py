@@ -191,7 +191,10 @@ def _build(network: Network) -> tuple[Any, dict[str, np.ndarray], list[str]]:
 
     from jaxedit.families import FAMILIES, abstract_params
 
-    config = FAMILIES[network.family].config(**network.config)
+    try:
+        config = FAMILIES[network.family].config(**network.config)
+    except ValueError as error:
+        raise ConversionError(f"the tensors are of no architecture that can be built: {error}") from None
     rows = list(TABLES[network.family].rows(config))
     target: Any = flatten_dict(abstract_params(config), sep="/")
     shapes = {leaf: tuple(value.shape) for leaf, value in target.items()}

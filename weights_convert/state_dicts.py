@@ -1,6 +1,6 @@
 """State dicts of single networks in PyTorch's own layout: the names of the tensors say which network it is.
 
-Leaves of the parameter tree have the official names, so one rule makes all name tables. A new network is one row here
+Leaves of the parameter tree have the official names, so one rule makes most name tables. A new network is one row here
 and one in `tables`.
 """
 
@@ -93,7 +93,36 @@ def _bisenet(tensors: dict[str, Tensor]) -> dict[str, Any]:
     }
 
 
+def _blocks(tensors: dict[str, Tensor], *stages: str) -> tuple[int, ...]:
+    """How many blocks each stage has; its pattern is of a tensor that every block has once."""
+    return tuple(sum(re.fullmatch(stage, name) is not None for name in tensors) for stage in stages)
+
+
+def _deeplabv3(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {
+        "width": outputs(tensors, "backbone.conv1.weight"),
+        "blocks": _blocks(tensors, *(rf"backbone\.layer{stage}\.\d+\.conv2\.weight" for stage in (1, 2, 3, 4))),
+        "classes": outputs(tensors, "classifier.4.weight"),
+        "head_width": outputs(tensors, "classifier.1.weight"),
+    }
+
+
+def _deeplabv2(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    blocks = (rf"base\.layer{stage}\.block\d+\.conv3x3\.conv\.weight" for stage in (2, 3, 4, 5))
+    return {
+        "width": outputs(tensors, "base.layer1.conv1.conv.weight"),
+        "blocks": _blocks(tensors, *blocks),
+        "classes": outputs(tensors, "base.aspp.c0.weight"),
+    }
+
+
 STATE_DICTS = {
     "bisenet": StateDict(frozenset({"cp.resnet.conv1.weight", "cp.arm16.conv.conv.weight"}), _bisenet),
+    "deeplabv3": StateDict(
+        frozenset({"backbone.conv1.weight", "classifier.0.convs.0.0.weight"}),
+        _deeplabv3,
+        rf"{COUNTERS}|aux_classifier\.([04]\.weight|4\.bias|1\.(weight|bias|running_mean|running_var))",
+    ),
+    "deeplabv2_msc": StateDict(frozenset({"base.layer1.conv1.conv.weight", "base.aspp.c0.weight"}), _deeplabv2),
 }
 """`--network` name -> how it is told."""

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from weights_convert.names import Row, discriminator_rows, generator_rows
 from weights_convert.names_biggan import biggan_rows
+from weights_convert.names_deeplab import deeplabv2_rows
 from weights_convert.names_face_api import (
     age_gender_rows,
     dense_trunk_rows,
@@ -54,6 +55,12 @@ TABLES = {
         official_rows,
         f"{KEPT} face-parsing.PyTorch is under the MIT licence; its training images, CelebAMask-HQ, are for"
         " non-commercial use only.",
+    ),
+    "deeplabv3": Table(
+        official_rows, f"{KEPT} torchvision is under the BSD licence; its weights were trained on COCO."
+    ),
+    "deeplabv2_msc": Table(
+        deeplabv2_rows, f"{KEPT} deeplab-pytorch is under the MIT licence; its weights were trained on COCO-Stuff."
     ),
 }
 """Family -> table. A new network is one row."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxedit import checkpoints, faces
 from jaxedit.cli.options import FindDirection, Intervene
-from jaxedit.networks.bisenet import FaceParser
-from jaxedit.segmenters import Segmenter
+from jaxedit.digests import file_digest
+from jaxedit.segmenters import Parser, Segmenter
 
 
 def given_segmenter(command: Intervene | FindDirection) -> Segmenter:
@@ -28,6 +30,17 @@ def given_segmenter(command: Intervene | FindDirection) -> Segmenter:
     from jaxedit.avatars.models import load_parser
 
     parser = load_parser() if command.parser is None else checkpoints.load_network(command.parser)
-    if not isinstance(parser, FaceParser):
-        raise ValueError(f"{command.parser}: a network of another kind than a face parser")
+    if not isinstance(parser, Parser):
+        raise ValueError(f"{command.parser}: a network of another kind than a parser of faces or scenes")
     return parser
+
+
+def segmenter_settings(command: Intervene) -> dict[str, Any]:
+    """Which weights they are, for the record of a run."""
+    parser, folder = command.parser, command.faces
+    if parser is not None:
+        parser = checkpoints.read_description(parser).sha256 if parser.is_dir() else file_digest(parser)
+    return {
+        "parser": parser,
+        "faces": folder and {name: checkpoints.read_description(folder / name).sha256 for name in faces.FAMILIES},
+    }

@@ -17,7 +17,6 @@ import numpy as np
 from jaxedit import (
     batch,
     checkpoints,
-    faces,
     families,
     images,
     metrics,
@@ -27,11 +26,10 @@ from jaxedit import (
     sheets,
     stage_programs,
 )
-from jaxedit.checkpoints import read_description
 from jaxedit.claims import claiming
 from jaxedit.cli.codes import ChosenLatents, chosen_codes, chosen_seeds, latents_digest
 from jaxedit.cli.given_directions import given_direction, with_spaces
-from jaxedit.cli.given_segmenter import given_segmenter
+from jaxedit.cli.given_segmenter import given_segmenter, segmenter_settings
 from jaxedit.cli.masks import mask_files, masks_digest, read_mask
 from jaxedit.cli.options import Intervene
 from jaxedit.cli.records import (
@@ -42,7 +40,7 @@ from jaxedit.cli.records import (
     drawing_settings,
     existing,
 )
-from jaxedit.digests import digest, file_digest
+from jaxedit.digests import digest
 from jaxedit.directions.tables import split_row
 from jaxedit.generators.base import Generator, space_named
 from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
@@ -281,10 +279,6 @@ def _region_of(command: Intervene, name: str) -> str:
     region = command.region or (name if command.attribute else "")
     if not region:
         raise ValueError("give --region, or --mask")
-    if command.faces is None:
-        regions.classes_of(region)
-    else:
-        regions.landmark_mask(np.zeros((68, 2), np.float32), region=region, height=1, width=1)
     return region
 
 
@@ -379,15 +373,16 @@ def _settings(
     region: Region,
     config: InterventionConfig,
 ) -> dict[str, Any]:
+    parser = region.parser
+    classes = {edit.name: [] if parser is None else list(segmenters.classes_of(parser, edit.region)) for edit in edits}
     return {
         "directions": {
             edit.name: [digest(np.asarray(d.vector), d.space, d.layers, d.unit) for d in (edit.direction, edit.normal)]
             for edit in edits
         },
-        "region": {edit.name: list(regions.classes_of(edit.region)) if edit.region else [] for edit in edits},
+        "region": classes,
         "mask": None if region.masks is None else masks_digest(region.masks),
-        "parser": None if command.parser is None else file_digest(command.parser),
-        "faces": command.faces and {name: read_description(command.faces / name).sha256 for name in faces.FAMILIES},
+        **segmenter_settings(command),
         "latents": latents_digest(command.latents),
         "mode": command.mode,
         "dilation": command.dilation,

@@ -113,9 +113,10 @@ class Intervene(Drawing):
     """... or W or W+ codes, as for `edit`."""
     region: str | None = None
     """What may change, by parsing classes: an attribute, hair, mouth, eyes, face, a class, or a sum such as hair+hat.
-    Default: that of --attribute."""
+    Default: that of --attribute. Of a parser of scenes, its classes: cat, sky-other+clouds."""
     parser: Path | None = None
-    """File of a face parser, for --region. Default: the built-in one for the built-in generator."""
+    """Parser of faces (BiSeNet) or scenes (DeepLab), for --region. Default: the built-in one for the built-in
+    generator."""
     faces: Path | None = None
     """Folder of face-api's networks, whose landmarks outline the --region: mouth, lips, eyes, brows, nose, face, ..."""
     mask: Path | None = None
@@ -185,7 +186,8 @@ class FindDirection(Computing):
     checkpoint: Positional[Path]
     """Checkpoint directory, as written by `python -m weights_convert`, or `avatars` for the built-in generator."""
     part: Annotated[tuple[str, ...], Named(alias="parts")]
-    """Part to change, such as mouth, eyes or hair, or a sum such as hair+hat; several are trained at once."""
+    """Part to change, such as mouth, eyes or hair, or a sum such as hair+hat; several are trained at once.
+    Of a parser of scenes, its classes: cat, sky-other+clouds."""
     output: Path
     """Directory for the files; made if needed."""
     directions: int = 1
@@ -195,7 +197,8 @@ class FindDirection(Computing):
     layers: str | None = None
     """Limit directions to rows of W+, such as 4-7 or 0,2,5-6; for S, to style layers by number or name."""
     parser: Path | None = None
-    """File of a face parser, which says where the parts are. Default: the built-in one for the built-in generator."""
+    """Parser of faces (BiSeNet) or scenes (DeepLab), which says where the parts are. Default: the built-in one for the
+    built-in generator."""
     faces: Path | None = None
     """Folder of face-api's networks, whose landmarks outline the parts: mouth, lips, eyes, brows, nose, face, ..."""
     preset: Literal["paper", "official"] = "paper"

@@ -2,10 +2,10 @@
 
 XLA's CPU backend serves only plain correlations quickly. It loses the fast path where a kernel is reversed and its axes
 are swapped inside a loop (every input gradient in `lax.scan` or `lax.while_loop`), where axes are transposed inside a
-loop or a branch (every kernel gradient in those and in `lax.cond`), and where the input is dilated (every up-sampling
-convolution). So the convolution and its kernel gradient are bilinear primitives of their own: their derivatives are
-again these two, and each platform lowers them in the form that it is fast at. `grad`, `jvp`, `vmap`, `linearize` and
-their nestings all work.
+loop or a branch (every kernel gradient in those and in `lax.cond`), where the input is dilated (every up-sampling
+convolution), and with many channels where the kernel is. So the convolution and its kernel gradient are bilinear
+primitives of their own: their derivatives are again these two, and each platform lowers them in the form that it is
+fast at. `grad`, `jvp`, `vmap`, `linearize` and their nestings all work.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from jaxedit.nn.winograd import winograd_conv2d
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_OPTIONS = ("padding", "stride", "dilation", "kernel_dilation", "reverse", "precision")
 
 
 def conv2d(
@@ -35,6 +36,7 @@ def conv2d(
     padding: Padding,
     stride: int = 1,
     input_dilation: int = 1,
+    kernel_dilation: int = 1,
 ) -> Float[Array, "out_height out_width out_features"]:
     """Correlates one image with a kernel.
 
@@ -44,6 +46,7 @@ def conv2d(
         padding: Zeros before and after each spatial axis (of the dilated input).
         stride: Step of the window, the same on both axes.
         input_dilation: `n` puts `n - 1` zeros between neighbouring pixels first, which makes a transposed convolution.
+        kernel_dilation: `n` puts `n - 1` zeros between neighbouring taps first, which makes an atrous convolution.
 
     Returns:
         `[out_height, out_width, out_features]` in the dtype of `x`. Equal to `jax.lax.conv_general_dilated` in
@@ -54,6 +57,7 @@ def conv2d(
         "padding": tuple(map(tuple, padding)),
         "stride": stride,
         "dilation": input_dilation,
+        "kernel_dilation": kernel_dilation,
         "reverse": False,
         "precision": precision,
     }
@@ -72,7 +76,15 @@ def _orient(kernel: Array, reverse: bool) -> Array:
 
 
 def _plain(
-    x: Array, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any
+    x: Array,
+    kernel: Array,
+    *,
+    padding: Padding,
+    stride: int,
+    dilation: int,
+    kernel_dilation: int,
+    reverse: bool,
+    precision: Any,
 ) -> Array:
     """The form that every platform has, and the oracle of the others."""
     return lax.conv_general_dilated(
@@ -81,31 +93,78 @@ def _plain(
         (stride, stride),
         padding,
         lhs_dilation=(dilation, dilation),
+        rhs_dilation=(kernel_dilation, kernel_dilation),
         dimension_numbers=_DIMENSIONS,
         precision=precision,
     )
 
 
-def _cpu(
-    x: Array, kernel: Array, *, padding: Padding, stride: int, dilation: int, reverse: bool, precision: Any
-) -> Array:
-    """Winograd where it pays; a transposed 3x3 convolution in its four phases; no reversal left for XLA to fold."""
-    if precision is None and stride == dilation == 1 and padding == ((1, 1), (1, 1)) and _winograd_pays(x, kernel):
-        return winograd_conv2d(x, kernel, reverse=reverse)
+def _cpu(x: Array, kernel: Array, *, padding: Padding, reverse: bool, precision: Any, **steps: int) -> Array:
+    """Winograd where it pays; a transposed 3x3 convolution in its four phases; a wide atrous one as one product of all
+    taps; no reversal left for XLA to fold."""
+    stride, dilation, atrous = steps["stride"], steps["dilation"], steps["kernel_dilation"]
+    keeps = kernel.shape[:2] == (3, 3) and padding == ((atrous, atrous), (atrous, atrous)) and stride == dilation == 1
+    if keeps and precision is None and _winograd_pays(x, kernel, atrous):
+        return _winograd(x, kernel, atrous, reverse)
     if reverse:
         kernel = lax.optimization_barrier(_orient(kernel, True))
-    if dilation == 2 and stride == 1 and kernel.shape[:2] == (3, 3) and padding == ((2, 2), (2, 2)):
+    if dilation == 2 and stride == atrous == 1 and kernel.shape[:2] == (3, 3) and padding == ((2, 2), (2, 2)):
         return _transposed_3x3_in_phases(x, kernel, precision)
-    return _plain(x, kernel, padding=padding, stride=stride, dilation=dilation, reverse=False, precision=precision)
+    if atrous > 1 and stride == dilation == 1 and kernel.shape[2] >= 4 * kernel.shape[3]:
+        return _product_of_taps(x, kernel, padding, atrous, precision)
+    return _plain(x, kernel, padding=padding, reverse=False, precision=precision, **steps)
 
 
-def _winograd_pays(x: Array, kernel: Array) -> bool:
-    """Measured: from 256 channels on, with enough pixels to make up for transforming the kernel and for compiling."""
-    wide = x.dtype == jnp.float32 and kernel.shape[:2] == (3, 3) and min(kernel.shape[2:]) >= 256
-    if not wide or not all(isinstance(size, int) for size in x.shape):  # symbolic in a shape-polymorphic export
+def _winograd_pays(x: Array, kernel: Array, atrous: int) -> bool:
+    """Measured: from 256 channels on, with enough pixels to make up for transforming the kernel and for compiling, and
+    not too many more once each phase of an atrous convolution consists of whole tiles."""
+    if x.dtype != jnp.float32 or min(kernel.shape[2:]) < 256:
+        return False
+    if not all(isinstance(size, int) for size in x.shape):  # symbolic in a shape-polymorphic export
         return False
     batch, height, width, _ = x.shape
-    return height % 4 == width % 4 == 0 and batch * height * width >= 2048
+    pixels, step = height * width, 4 * atrous
+    padded = (height + -height % step) * (width + -width % step)
+    return batch * pixels >= 2048 and (padded == pixels if atrous == 1 else padded <= 1.6 * pixels)
+
+
+def _winograd(x: Array, kernel: Array, atrous: int, reverse: bool) -> Array:
+    """The phases of an atrous convolution, every `atrous`-th pixel each way, are plain convolutions of a batch."""
+    if atrous == 1:
+        return winograd_conv2d(x, kernel, reverse=reverse)
+    batch, height, width, features = x.shape
+    rows, columns = (-(-size // (4 * atrous)) * 4 for size in (height, width))
+    x = jnp.pad(x, ((0, 0), (0, rows * atrous - height), (0, columns * atrous - width), (0, 0)))
+    x = x.reshape(batch, rows, atrous, columns, atrous, features).transpose(0, 2, 4, 1, 3, 5)
+    x = winograd_conv2d(x.reshape(-1, rows, columns, features), kernel, reverse=reverse)
+    x = x.reshape(batch, atrous, atrous, rows, columns, -1).transpose(0, 3, 1, 4, 2, 5)
+    return x.reshape(batch, rows * atrous, columns * atrous, -1)[:, :height, :width]
+
+
+def _product_of_taps(x: Array, kernel: Array, padding: Padding, atrous: int, precision: Any) -> Array:
+    """Every pixel times all taps at once, then each tap's products moved into place; taps that see only zeros are left
+    out."""
+    sizes, lows = x.shape[1:3], [low for low, _ in padding]
+    outs = [
+        size + low + high - (k - 1) * atrous
+        for size, (low, high), k in zip(sizes, padding, kernel.shape[:2], strict=True)
+    ]
+
+    def edges(tap: int, axis: int) -> tuple[int, int, int]:
+        before = lows[axis] - tap * atrous
+        return before, outs[axis] - sizes[axis] - before, 0
+
+    seen = [
+        [tap for tap in range(kernel.shape[axis]) if -sizes[axis] < edges(tap, axis)[0] < outs[axis]] for axis in (0, 1)
+    ]
+    taps = [(i, j) for i in seen[0] for j in seen[1]]
+    out = jnp.zeros((x.shape[0], *outs, kernel.shape[3]), x.dtype)
+    if not taps:
+        return out
+    products = jnp.dot(x, jnp.concatenate([kernel[tap] for tap in taps], axis=1), precision=precision)
+    for tap, product in zip(taps, jnp.split(products, len(taps), axis=-1), strict=True):
+        out += lax.pad(product, jnp.zeros((), x.dtype), ((0, 0, 0), edges(tap[0], 0), edges(tap[1], 1), (0, 0, 0)))
+    return out
 
 
 def _transposed_3x3_in_phases(x: Array, kernel: Array, precision: Any) -> Array:
@@ -148,12 +207,13 @@ def _input_transpose(
     padding: Padding,
     stride: int,
     dilation: int,
+    kernel_dilation: int,
     reverse: bool,
     precision: Any,
 ):
     sizes, taps = x.aval.shape[1:3], kernel.shape[:2]
     transposed = tuple(
-        (k - 1 - low, (size - 1) * dilation - (out - 1) * stride + low)
+        ((k - 1) * kernel_dilation - low, (size - 1) * dilation - (out - 1) * stride + low)
         for k, low, size, out in zip(taps, (padding[0][0], padding[1][0]), sizes, cotangent.shape[1:3], strict=True)
     )
     return _conv_p.bind(
@@ -162,6 +222,7 @@ def _input_transpose(
         padding=transposed,
         stride=dilation,
         dilation=stride,
+        kernel_dilation=kernel_dilation,
         reverse=not reverse,
         precision=precision,
     )
@@ -185,24 +246,26 @@ def _cpu_kernel_gradient(
     padding: Padding,
     stride: int,
     dilation: int,
+    kernel_dilation: int,
     reverse: bool,
     precision: Any,
 ) -> Array:
     """A correlation over the batch, its operands transposed to NHWC and HWIO here, because XLA does so outside of loops
     and branches only; a transposed convolution's is that of the convolution with stride whose adjoint it is."""
     if (dilation > 1 and stride > 1) or AxisType.Explicit in kernel.sharding.mesh.axis_types:
-        options = {"stride": stride, "dilation": dilation, "reverse": reverse, "precision": precision}
-        return _plain_kernel_gradient(x, cotangent, kernel=kernel, padding=padding, **options)
-    taps, lows = kernel.shape[:2], [low for low, _ in padding]
+        options = {"stride": stride, "dilation": dilation, "kernel_dilation": kernel_dilation}
+        options |= {"padding": padding, "reverse": reverse, "precision": precision}
+        return _plain_kernel_gradient(x, cotangent, kernel=kernel, **options)
+    reaches, lows = [(k - 1) * kernel_dilation for k in kernel.shape[:2]], [low for low, _ in padding]
     if dilation > 1:
-        lows = [k - 1 - low for k, low in zip(taps, lows, strict=True)]
+        lows = [reach - low for reach, low in zip(reaches, lows, strict=True)]
         x, cotangent, stride, reverse = cotangent, x, dilation, not reverse
-    sizes = zip(taps, lows, x.shape[1:3], cotangent.shape[1:3], strict=True)
+    sizes = zip(reaches, lows, x.shape[1:3], cotangent.shape[1:3], strict=True)
     gradient = lax.conv_general_dilated(
         lax.optimization_barrier(x.transpose(3, 1, 2, 0)),
         lax.optimization_barrier(cotangent.transpose(1, 2, 0, 3)),
-        (1, 1),
-        [(low, (n - 1) * stride + k - size - low) for k, low, size, n in sizes],
+        (kernel_dilation, kernel_dilation),
+        [(low, (n - 1) * stride + 1 + reach - size - low) for reach, low, size, n in sizes],
         rhs_dilation=(stride, stride),
         dimension_numbers=_DIMENSIONS,
         precision=precision,
@@ -238,7 +301,7 @@ def _abstract(x, kernel, **options):
 
 _conv_p = Primitive("jaxedit_conv2d")
 _conv_p.def_abstract_eval(_abstract)
-_jitted = jax.jit(_conv_p.bind, static_argnames=("padding", "stride", "dilation", "reverse", "precision"))
+_jitted = jax.jit(_conv_p.bind, static_argnames=_OPTIONS)
 _conv_p.def_impl(lambda *arrays, **options: (_plain if jax.config.jax_disable_jit else _jitted)(*arrays, **options))
 ad.defbilinear(_conv_p, _input_transpose, _kernel_transpose)
 batching.primitive_batchers[_conv_p] = _batch
@@ -247,9 +310,7 @@ mlir.register_lowering(_conv_p, mlir.lower_fun(_cpu, multiple_results=False), pl
 
 _kernel_gradient_p = Primitive("jaxedit_conv2d_kernel_gradient")
 _kernel_gradient_p.def_abstract_eval(lambda x, cotangent, *, kernel, **options: kernel)
-_jitted_kernel_gradient = jax.jit(
-    _kernel_gradient_p.bind, static_argnames=("kernel", "padding", "stride", "dilation", "reverse", "precision")
-)
+_jitted_kernel_gradient = jax.jit(_kernel_gradient_p.bind, static_argnames=("kernel", *_OPTIONS))
 _kernel_gradient_p.def_impl(
     lambda *arrays, **options: (_plain_kernel_gradient if jax.config.jax_disable_jit else _jitted_kernel_gradient)(
         *arrays, **options

@@ -1,4 +1,4 @@
-"""Plain convolutions and the batch normalisation that follows them, as residual networks use them."""
+"""Plain convolutions and the batch normalisation that follows most of them, as residual networks use them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,29 @@ BATCH = "batch"
 
 
 class Conv(nn.Module):
-    """Convolution without bias that keeps the size (but for the stride), as `torch.nn.Conv2d(..., padding=size // 2,
-    bias=False)`.
+    """Convolution that keeps the size (but for the stride), as `torch.nn.Conv2d(..., bias=False)` with a padding of
+    `dilation * (size // 2)`.
 
-    Parameter: kernel `[size, size, in, features]`, He-normal by fan-out.
+    Parameters: kernel `[size, size, in, features]`, He-normal by fan-out; with `use_bias` bias `[features]`, zero.
     """
 
     features: int
     size: int = 3
     stride: int = 1
+    dilation: int = 1
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "height width in_features"]) -> Float[Array, "out_height out_width features"]:
         """Maps one image `[height, width, in]` to `[ceil(height / stride), ceil(width / stride), features]`."""
         he = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
         kernel = self.param("kernel", he, (self.size, self.size, x.shape[-1], self.features))
-        pad = self.size // 2
-        return conv2d(x, kernel.astype(x.dtype), padding=((pad, pad), (pad, pad)), stride=self.stride)
+        pad = self.dilation * (self.size // 2)
+        options: Any = {"stride": self.stride, "kernel_dilation": self.dilation}
+        x = conv2d(x, kernel.astype(x.dtype), padding=((pad, pad), (pad, pad)), **options)
+        if self.use_bias:
+            x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)[None, None]
+        return x
 
 
 def batch_norm(*, train: bool, name: str) -> nn.BatchNorm:
