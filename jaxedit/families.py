@@ -26,6 +26,7 @@ from jaxedit.networks import (
     face_expressions,
     face_landmarks,
     face_recognition,
+    feature_parser,
     keypoints,
     lpips,
 )
@@ -89,6 +90,13 @@ FAMILIES = {
     ),
     "keypoints": Family(
         "network", keypoints.KeypointsConfig, keypoints.init, keypoints.KeypointDetector, 32 * _MILLIONS
+    ),
+    "feature_parser": Family(
+        "network",
+        feature_parser.FeatureParserConfig,
+        feature_parser.init,
+        feature_parser.FeatureParser,
+        1 * _MILLIONS,
     ),
     "lpips": Family("network", lpips.LpipsConfig, lpips.init, lpips.Lpips, 32 * _MILLIONS),
     "face_detector": Family(

@@ -55,6 +55,7 @@ MODULES = {
     "attributes": "jaxedit.networks.attributes",
     "bisenet": "jaxedit.networks.bisenet",
     "deeplab": "jaxedit.networks.deeplab",
+    "feature_parser": "jaxedit.networks.feature_parser",
     "keypoints": "jaxedit.networks.keypoints",
     "embedding": "jaxedit.networks.embedding",
     "lpips": "jaxedit.networks.lpips",

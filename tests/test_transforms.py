@@ -55,6 +55,7 @@ from jaxedit.networks import (
     face_expressions,
     face_landmarks,
     face_recognition,
+    feature_parser,
     keypoints,
     lpips,
 )
@@ -367,6 +368,7 @@ GAN = config_for(CONFIG, batch_size=4, trained=True)
 ATTRIBUTES = attributes.AttributesConfig(16, (4, 6), 1, 2, 3)
 PARSER = bisenet.BiSeNetConfig(16, (4, 6, 8), 1, 2, 5, 4, 8, 4, 4)
 SCENES = deeplab.DeepLabV3Config(2, (1, 1), (1, 2), resolution=24, classes=4, head_width=4, rates=(2, 3))
+PROBE = feature_parser.FeatureParserConfig((6, 3, 5), 7, 16)
 SCENES_AT_SCALES = deeplab.DeepLabV2Config(2, (1, 1), (1, 2), resolution=32, classes=4, rates=(2, 3), scales=(0.5,))
 KEYPOINTS = keypoints.KeypointsConfig(16, (4, 6), 1, 2)
 EMBEDDING = embedding.EmbeddingConfig(16, (4, 6), 1, 2)
@@ -450,6 +452,11 @@ TABLE = {
     "deeplab.segment": network(deeplab.segment, SCENES),
     "deeplab.segment/scales": network(deeplab.segment, SCENES_AT_SCALES),
     "deeplab.parse": network(lambda *given, config: deeplab.parse(*given, config=config).astype(jnp.float32), SCENES),
+    "feature_parser.segment": Row(
+        lambda p, maps: feature_parser.segment(p, maps, config=PROBE),
+        lambda: (batch(4, 4, 6)(), batch(8, 8, 3)(), batch(8, 8, 5)()),
+        lambda: params(PROBE),
+    ),
     "keypoints.locate": network(keypoints.locate, KEYPOINTS),
     "embedding.embed": network(embedding.embed, EMBEDDING),
     "resize.resize_align_corners": Row(
@@ -697,6 +704,7 @@ EXEMPT = {
     *(f"{name}.init" for name in ("attributes", "bisenet", "deeplab", "keypoints", "embedding", "gan")),
     *("attributes.AttributesConfig", "attributes.AttributeClassifier", "bisenet.BiSeNetConfig", "bisenet.FaceParser"),
     *("deeplab.DeepLabV3Config", "deeplab.DeepLabV3", "deeplab.DeepLabV2Config", "deeplab.DeepLabV2"),
+    *("feature_parser.FeatureParserConfig", "feature_parser.FeatureParser", "feature_parser.init"),
     *("keypoints.KeypointsConfig", "keypoints.KeypointDetector", "embedding.EmbeddingConfig"),
     *("embedding.IdentityEmbedding", "staged.StagedSynthesis", "staged.Prepared"),
     *("supervised.FitConfig", "supervised.FitState", "supervised.fit"),
@@ -761,6 +769,7 @@ def test_every_public_array_function_has_a_row():
         face_expressions,
         face_landmarks,
         face_recognition,
+        feature_parser,
         lpips,
         mobile_stylegan,
         biggan,

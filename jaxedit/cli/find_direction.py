@@ -150,10 +150,11 @@ def step(
     latents = jax.vmap(lambda one: local.latent_in(generator, one, space=space, **before))(z)
 
     def features(latent: Any) -> Any:
-        return local.feature_maps(generator, latent, space=space, **after)
+        image, maps = local.feature_maps(generator, latent, space=space, **after)
+        return segmenters.seen_by(segmenter, image, maps), maps
 
-    def segment(image: jax.Array) -> jax.Array:
-        return segmenters.part_masks(segmenter, image, parts=parts).astype(jnp.float32)
+    def segment(seen: Any) -> jax.Array:
+        return segmenters.part_masks(segmenter, seen, parts=parts).astype(jnp.float32)
 
     samples = lelsd.observe(features, segment, latents)
     move = local.mover(generator, space=space, layers=layers)

@@ -7,6 +7,7 @@ from typing import Any
 from jaxedit import checkpoints, faces
 from jaxedit.cli.options import FindDirection, Intervene
 from jaxedit.digests import file_digest
+from jaxedit.networks.feature_parser import FeatureParser
 from jaxedit.segmenters import Parser, Segmenter
 
 
@@ -30,8 +31,10 @@ def given_segmenter(command: Intervene | FindDirection) -> Segmenter:
     from jaxedit.avatars.models import load_parser
 
     parser = load_parser() if command.parser is None else checkpoints.load_network(command.parser)
-    if not isinstance(parser, Parser):
+    if not isinstance(parser, Parser | FeatureParser):
         raise ValueError(f"{command.parser}: a network of another kind than a parser of faces or scenes")
+    if isinstance(command, Intervene) and isinstance(parser, FeatureParser):
+        raise ValueError(f"{command.parser}: parses feature maps; `intervene` takes parsers of images")
     return parser
 
 

@@ -176,6 +176,37 @@ class FitDirection(Computing):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FitParser(Computing):
+    """Fit a parser of the feature maps of a generator to labelled samples: with it `find-direction` needs no other.
+
+    A hundred samples are enough, since what a generator draws can be read off its feature maps linearly (LinearGAN).
+    The folder gets parser/, for --parser.
+    """
+
+    checkpoint: Positional[Path]
+    """Checkpoint directory, as written by `python -m weights_convert`, or `avatars` for the built-in generator."""
+    output: Path
+    """Directory for the parser and the training; made if needed."""
+    labels: Path | None = None
+    """Folder with seed0000.png, ...: grey pictures whose values are the classes, 0 to 18 as in CelebAMask-HQ's order of
+    face-parsing.PyTorch, of any size. Default: a parser of images labels the samples."""
+    parser: Path | None = None
+    """The parser of faces that labels the samples. Default: the built-in one for the built-in generator."""
+    seeds: tuple[str, ...] = ("0-99",)
+    """The samples, such as 0-99. Every fifth is held out and says how good the parser is."""
+    truncation_psi: float = 0.7
+    """Truncation of the samples towards the average w."""
+    label: Annotated[int | None, Named("class")] = None
+    """Class label of a conditional network."""
+    resolution: int | None = None
+    """Side of the parsing in pixels. Default: the generator's, at most 256."""
+    steps: int = 1000
+    """Of the training, of four samples each."""
+    seed: int = 0
+    """Of the training."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FindDirection(Computing):
     """Find directions that change one part of the image and leave the others alone (LELSD), and draw a sheet of them.
 
@@ -356,4 +387,6 @@ RENAMED = {
 }
 """Options of NVIDIA's and others' programs, and the fields that they are here."""
 
-Command = Generate | Edit | Intervene | FitDirection | FindDirection | Palette | Info | Demo | TrainStyleGAN2
+Command = (
+    Generate | Edit | Intervene | FitDirection | FitParser | FindDirection | Palette | Info | Demo | TrainStyleGAN2
+)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         face_expressions,
         face_landmarks,
         face_recognition,
+        feature_parser,
         keypoints,
         lpips,
     )
@@ -33,6 +34,7 @@ __all__ = [
     "face_expressions",
     "face_landmarks",
     "face_recognition",
+    "feature_parser",
     "keypoints",
     "lpips",
 ]
