@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from untrained import untrained
 
-from jaxedit import cli, images, lelsd, load_direction, segmenters, spaces
+from jaxedit import checkpoints, cli, images, lelsd, load_direction, segmenters, spaces
+from jaxedit.avatars import models
 from jaxedit.directions import local
+from jaxedit.generators.biggan import BigGANConfig
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from jaxedit.networks.bisenet import BiSeNetConfig, FaceParser
 from jaxedit.spaces import Direction, joined
@@ -80,6 +82,23 @@ def test_directions_of_two_parts_are_found(
         direction = load_direction(output / f"{name}.safetensors")
         assert direction.space == "s" and direction.layers and np.isfinite(direction.vector).all()
     assert find(*given, "--output", output) == 1 and "exists already" in capsys.readouterr().err
+
+
+def test_classes_have_directions_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Protects: the same command on a generator of classes, in a space whose latents carry the class."""
+    monkeypatch.setattr(segmenters, "part_masks", halves)
+    config = BigGANConfig((8, 8, 4), attention_resolution=4, z_dim=6, c_dim=3)
+    checkpoints.save(tmp_path / "classes", params=untrained(config), config=config, metadata={})
+    parser = Path(models.__file__).parent / "weights" / "parser.safetensors"
+    given = [tmp_path / "classes", "--parser", parser, "--part", "mouth", "nose", "--steps", 2]
+    output = tmp_path / "found"
+    assert find(*given, "--space", "z_plus", "--class", 2, "--output", output) == 0
+    direction = load_direction(output / "mouth.safetensors")
+    assert direction.space == "z_plus" and np.shape(direction.vector) == (6, 6) and np.any(direction.vector)
+    assert find(*given, "--space", "z", "--output", tmp_path / "other") == 1
+    assert "choose one with --class 0 to --class 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from jaxedit.directions.files import save_direction
 from jaxedit.generators.base import Generator
 from jaxedit.spaces import Direction, edited, joined
 
-STRENGTHS = 1.5 * 2.0 ** (0.75 * np.arange(9))  # of directions of length 1, or of channels in deviations
-_CANDIDATES = 6  # channels of which the best is taken
+STRENGTHS = 3.0 * 2.0 ** (0.75 * np.arange(8))  # of directions of length 1, or of channels in deviations
+_CANDIDATES = 4  # channels of which the best is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +49,12 @@ AVATARS = Plan(
     parts=("mouth", "eyes", "brows", "hair", "skin", "cloth", "background", "nose"),
     twice="hair",
     distances=(0.02, 0.05, 0.1, 0.15),
-    samples=64,
-    chosen_on=16,
+    samples=32,
+    chosen_on=8,
     slopes_at=8,
     side=16,
     batch=8,
-    steps=200,
+    steps=400,
 )
 FACES = Plan(
     parts=("mouth", "eyes", "brows", "nose"),
@@ -84,14 +84,14 @@ class Options:
     parts: tuple[str, ...] = ()
     """Default: mouth, eyes, brows, hair, skin, cloth, background and nose; of faces the first three and nose."""
     samples: int | None = None
-    """Edited pictures. Default: 64; of faces 12."""
+    """Edited pictures. Default: 32; of faces 12."""
     space: str = "s"
     """Space of LELSD's directions."""
     steps: int | None = None
-    """Of the optimisation of each direction. Default: 200; of faces 100."""
-    learning_rate: float = 0.01
+    """Of the optimisation of each direction. Default: 400; of faces 100."""
+    learning_rate: float = 0.02
     """Of Adam."""
-    reach: float = 10.0
+    reach: float = 20.0
     """Largest strength of the optimisation."""
     seed: int = 7
     """Of the samples."""
