@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 _T = TypeVar("_T")
 _PATIENCE = 1.0
+_REPORTED = 60.0  # seconds between the lines of a log
 
 
 @contextlib.contextmanager
@@ -35,7 +37,7 @@ def saying(text: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def bar(items: Iterable[_T], *, total: int, unit: str, first: str) -> Iterator[Iterable[_T]]:
-    """Shows on terminals how many items there have been; the bar begins when the first one is there.
+    """Shows how many items there have been: on terminals a bar from the first one on, in logs a line each minute.
 
     Args:
         items: What takes its time.
@@ -49,5 +51,18 @@ def bar(items: Iterable[_T], *, total: int, unit: str, first: str) -> Iterator[I
     iterator = iter(items)
     with saying(first):
         head = list(itertools.islice(iterator, 1))
-    with tqdm(itertools.chain(head, iterator), total=total, unit=unit, disable=None) as shown:
+    everything = itertools.chain(head, iterator)
+    if not sys.stderr.isatty():
+        yield _told(everything, total, unit)
+        return
+    with tqdm(everything, total=total, unit=unit) as shown:
         yield shown
+
+
+def _told(items: Iterable[_T], total: int, unit: str) -> Iterator[_T]:
+    last = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - last > _REPORTED:
+            last = time.monotonic()
+            print(f"{number} of {total} {unit}s", file=sys.stderr, flush=True)

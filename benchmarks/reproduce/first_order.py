@@ -30,9 +30,9 @@ class Slopes(NamedTuple):
         rows: `[samples, blocks, colors, rows * width]`, to W+.
     """
 
-    inside: np.ndarray
-    styles: np.ndarray
-    rows: np.ndarray
+    inside: Any
+    styles: Any
+    rows: Any
 
 
 def slopes(judges: Judges, latents: np.ndarray, *, parts: tuple[str, ...], side: int) -> Slopes:

@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.reproduce.edits import thumbnail
 from benchmarks.reproduce.world import batches
 from jaxedit import metrics, regions, segmenters
 from jaxedit.directions import local
+from jaxedit.faces import FaceNetworks
 from jaxedit.generators.base import Generator
 from jaxedit.methods import lelsd
+from jaxedit.networks.attributes import AttributeClassifier
 from jaxedit.networks.lpips import Lpips
 from jaxedit.segmenters import Segmenter
 from jaxedit.spaces import Direction, edited
@@ -28,11 +31,13 @@ class Judges(NamedTuple):
         generator: Of the pictures.
         segmenter: Says where parts are, before and after.
         perceptual: LPIPS with AlexNet.
+        attributes: Tells the attributes of a picture.
     """
 
     generator: Generator
     segmenter: Segmenter
     perceptual: Lpips
+    attributes: AttributeClassifier | FaceNetworks
 
 
 class Curve(NamedTuple):
@@ -61,7 +66,14 @@ def _start(generator: Generator, z: jax.Array) -> jax.Array:
 
 
 def curve(
-    judges: Judges, latents: np.ndarray, direction: Direction, *, part: str, strengths: np.ndarray, batch: int
+    judges: Judges,
+    latents: np.ndarray,
+    direction: Direction,
+    *,
+    part: str,
+    parts: tuple[str, ...],
+    strengths: np.ndarray,
+    batch: int,
 ) -> Curve:
     """Measures a direction at strengths of both signs.
 
@@ -69,13 +81,14 @@ def curve(
         judges: What draws and judges.
         latents: Of the samples, in W+.
         direction: Of any space from W+ on.
-        part: That it shall change.
+        part: That it shall change, one of
+        parts: All that are measured in the run, which share programs.
         strengths: Growing, positive.
         batch: Samples at a time.
     """
     signed = np.stack([strengths, -strengths]).astype(np.float32)
-    shared = judges, jnp.asarray(direction.vector), jnp.asarray(signed)
-    return batches(batch, _curve, shared, latents, part=part, space=direction.space, layers=direction.layers)
+    shared = judges, jnp.asarray(direction.vector), jnp.asarray(signed), jnp.int32(parts.index(part))
+    return batches(batch, _curve, shared, latents, parts=parts, space=direction.space, layers=direction.layers)
 
 
 def moved(
@@ -96,14 +109,16 @@ def seen(image: jax.Array) -> jax.Array:
     return jax.image.resize(image, (SEEN, SEEN, 3), "linear", antialias=False)
 
 
-def _curve(shared: Any, latent: jax.Array, *, part: str, space: str, layers: tuple[int, ...] | None) -> Curve:
-    (generator, segmenter, perceptual), vector, strengths = shared
+def _curve(
+    shared: Any, latent: jax.Array, *, parts: tuple[str, ...], space: str, layers: tuple[int, ...] | None
+) -> Curve:
+    (generator, segmenter, perceptual, _), vector, strengths, part = shared
 
     def draw(strength: jax.Array) -> tuple[jax.Array, list[jax.Array], jax.Array]:
         last = generator.spaces[-1].name
         styles = moved(generator, latent, vector, strength, space=space, layers=layers)
         image, maps = local.feature_maps(generator, styles, space=last)
-        return image, maps, segmenters.part_masks(segmenter, image, parts=(part,))[0]
+        return image, maps, segmenters.part_masks(segmenter, image, parts=parts)[part]
 
     image, maps, mask = draw(jnp.float32(0))
 
@@ -121,6 +136,22 @@ def _curve(shared: Any, latent: jax.Array, *, part: str, space: str, layers: tup
 
     flat = jax.lax.map(measured, strengths.reshape(-1))
     return jax.tree.map(lambda x: x.reshape(strengths.shape), flat)
+
+
+def pictures(
+    generator: Generator, latents: np.ndarray, direction: Direction, strengths: np.ndarray, *, batch: int
+) -> np.ndarray:
+    """Thumbnails, each of a latent at its own strength."""
+    shared = generator, jnp.asarray(direction.vector)
+    given = np.asarray(strengths, np.float32)
+    return batches(batch, _picture, shared, latents, given, space=direction.space, layers=direction.layers)
+
+
+def _picture(
+    shared: Any, latent: jax.Array, strength: jax.Array, *, space: str, layers: tuple[int, ...] | None
+) -> jax.Array:
+    generator, vector = shared
+    return thumbnail(generator.render(moved(generator, latent, vector, strength, space=space, layers=layers)))
 
 
 def at_distance(found: Curve, strengths: np.ndarray, target: float) -> dict[str, np.ndarray]:

@@ -218,9 +218,11 @@ def _draw_sheet(
         _drawn, (generator, sample_condition(command, generator), perceptual), samples, batch_size=size, options=options
     )
     with progress.bar(drawn, total=len(samples), unit="picture", first="compiling the sheet") as counted:
-        pictures = [np.asarray(one.image) for one in counted]
+        found = [jax.tree.map(np.asarray, one) for one in counted]
+    if not all(one.finite for one in found):
+        raise ValueError(f"{command.checkpoint}: pictures of the sheet are not finite numbers")
     rows, columns, marks = [f"seed {seed}" for seed in SEEDS], [move[2] for move in moves], [move[3] for move in moves]
-    sheet = sheets.labelled_sheet(pictures, rows=rows, columns=columns, marks=marks * len(SEEDS))
+    sheet = sheets.labelled_sheet([one.image for one in found], rows=rows, columns=columns, marks=marks * len(SEEDS))
     images.save_png(command.output / "grid.png", sheet)
 
 
