@@ -100,8 +100,8 @@ def _plain(
 
 
 def _cpu(x: Array, kernel: Array, *, padding: Padding, reverse: bool, precision: Any, **steps: int) -> Array:
-    """Winograd where it pays; a pointwise convolution as a product of matrices; a transposed 3x3 one in its four phases;
-    a wide atrous one as one product of all taps; no reversal left for XLA to fold."""
+    """Winograd where it pays; a pointwise convolution as a product of matrices; a transposed 3x3 one in its phases; a
+    wide atrous one as one product of all taps; no reversal left for XLA to fold."""
     stride, dilation, atrous = steps["stride"], steps["dilation"], steps["kernel_dilation"]
     keeps = kernel.shape[:2] == (3, 3) and padding == ((atrous, atrous), (atrous, atrous)) and stride == dilation == 1
     if keeps and precision is None and _winograd_pays(x, kernel, atrous):
