@@ -14,7 +14,6 @@ import numpy as np
 from benchmarks.reproduce.localization import Judges
 from benchmarks.reproduce.world import batches
 from jaxedit import segmenters
-from jaxedit.generators.base import Generator, space_named
 from jaxedit.spaces import Direction, edited, joined
 
 _AT_ONCE = 8  # derivatives
@@ -69,9 +68,7 @@ def _averaged(image: jax.Array, side: int) -> jax.Array:
     return image.reshape(side, height // side, side, width // side, channels).mean(axis=(1, 3))
 
 
-def channel_candidates(
-    generator: Generator, found: Slopes, deviation: np.ndarray, *, part: int, count: int
-) -> list[Direction]:
+def channel_candidates(found: Slopes, deviation: np.ndarray, *, part: int, count: int) -> list[Direction]:
     """StyleSpace: the channels whose gradient maps lie most in the part, of the half that act most on the image.
 
     Unit 1 is a standard deviation of the channel.
@@ -82,14 +79,14 @@ def channel_candidates(
     share = np.where(whole > 0, inside / np.where(whole > 0, whole, 1), 0).mean(axis=0)
     strong = whole.mean(axis=0) >= np.median(whole.mean(axis=0))
     order = np.argsort(-np.where(strong, share, -1))[:count]
-    width = space_named(generator, "s").shape[0]
+    width = len(deviation)
     return [
         Direction(f"channel {channel}", "s", deviation[channel] * np.eye(1, width, channel, dtype=np.float32)[0])
         for channel in order
     ]
 
 
-def low_rank_candidates(generator: Generator, found: Slopes, *, part: int) -> list[Direction]:
+def low_rank_candidates(found: Slopes, *, part: int, shape: tuple[int, ...]) -> list[Direction]:
     """LowRankGAN: what changes the part most, without the subspace that changes the rest most, in W+.
 
     The Jacobians are averaged over the samples, which makes one direction for all of them. LowRankGAN splits the
@@ -102,7 +99,6 @@ def low_rank_candidates(generator: Generator, found: Slopes, *, part: int) -> li
     rows = rows @ basis
     within = np.einsum("sb,sbi,sbj->ij", weight, rows, rows, optimize=True)
     outside = np.einsum("sb,sbi,sbj->ij", 1 - weight, rows, rows, optimize=True)
-    shape = space_named(generator, "w_plus").shape
     _, vectors = np.linalg.eigh(outside)
     directions = []
     for kept in _KEPT:

@@ -199,8 +199,8 @@ def _rivals(judges: Judges, plan: Plan, latents: np.ndarray) -> dict[str, dict[s
 
     rivals = {}
     for index, part in enumerate(plan.parts):
-        channels = first_order.channel_candidates(judges.generator, found, deviation, part=index, count=_CANDIDATES)
-        low_rank = first_order.low_rank_candidates(judges.generator, found, part=index)
+        channels = first_order.channel_candidates(found, deviation, part=index, count=_CANDIDATES)
+        low_rank = first_order.low_rank_candidates(found, part=index, shape=latents.shape[1:])
         rivals[part] = {
             name: max(candidates, key=lambda direction: worth(direction, part))
             for name, candidates in ((CHANNEL, channels), (LOW_RANK, map(_unit, low_rank)))

@@ -79,7 +79,7 @@ def claims(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
     last = {part: scores["score"] for part, scores in report["training"]["parts"].items()}
     better = [part for part in parts if last[part] > first[part]]
     sequence = report["sequence"]
-    kept, alike = (np.mean(list(sequence[key].values())) for key in ("kept", "consistency"))
+    kept, alike = (np.mean([*sequence[key].values()] or [1.0]) for key in ("kept", "consistency"))
     found = [
         (
             f"edits stay inside the part (here: {_ENOUGH:.0%} of the squared change)",

@@ -176,7 +176,6 @@ def at_distance(found: Curve, strengths: np.ndarray, target: float) -> dict[str,
         low, high = values(getattr(found, name))
         result[name] = np.where(reached, low + place * (high - low), np.nan)
     low, high = values(np.broadcast_to(strengths, found.distance.shape))
-    result["strength"] = np.where(
-        reached, np.where(first, high * target / found.distance[..., 0], low + place * (high - low)), np.nan
-    )
+    at_first = high * target / np.maximum(found.distance[..., 0], 1e-12)
+    result["strength"] = np.where(reached, np.where(first, at_first, low + place * (high - low)), np.nan)
     return result
