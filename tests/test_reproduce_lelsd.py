@@ -63,12 +63,14 @@ def report() -> dict[str, Any]:
     twice = {"training": {}, "directions": 0.1, "effects": 0.2, "share": [0.9, 0.8]}
     return {
         "world": "avatars",
-        "space": "s",
-        "reach": 20.0,
         "candidates": 4,
         "environment": {"processor": "a processor"},
         "plan": {"distances": distances, "samples": 3, "steps": 9},
-        "training": {"seconds": 9.0, "parts": {"mouth": {"score_at_first": 0.1, "score": 0.3}}},
+        "training": {
+            "seconds": 9.0,
+            "settings": {"space": "s", "steps": 9, "learning_rate": 0.02, "strengths": [-20.0, 20.0]},
+            "parts": {"mouth": {"score_at_first": 0.1, "score": 0.3}},
+        },
         "parts": {"mouth": part},
         "sequence": {
             "strengths": {"mouth": 5.0},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +21,7 @@ from benchmarks.reproduce.world import batches
 from jaxedit import avatars, checkpoints, faces, lelsd
 from jaxedit.cli import find_direction
 from jaxedit.cli.options import FindDirection
-from jaxedit.directions.files import save_direction
+from jaxedit.directions.files import load_direction, save_direction
 from jaxedit.generators.base import Generator
 from jaxedit.spaces import Direction, edited, joined
 
@@ -93,6 +92,8 @@ class Options:
     """Of Adam."""
     reach: float = 20.0
     """Largest strength of the optimisation."""
+    directions: Path | None = None
+    """Folder that `jaxedit find-direction` wrote for these parts, in place of optimising them here."""
     seed: int = 7
     """Of the samples."""
     output: Path = Path("benchmarks/output/lelsd")
@@ -106,9 +107,9 @@ def main(options: Options) -> None:
     z = np.asarray(jax.random.normal(jax.random.key(options.seed), (plan.samples, judges.generator.config.z_dim)))
     other = np.asarray(jax.random.normal(jax.random.key(options.seed + 1), (plan.chosen_on, z.shape[1])))
     report: dict[str, Any] = {"environment": measure.environment(), "world": options.world}
-    report |= {"plan": dataclasses.asdict(plan), "space": options.space, "reach": options.reach}
+    report["plan"] = dataclasses.asdict(plan)
     report["candidates"] = _CANDIDATES
-    ours, report["training"] = _optimised(options, plan, judges, plan.parts, 1)
+    ours, report["training"] = _given_or_found(options, plan, judges)
     latents = starts(judges, z, batch=plan.batch)
     chosen_on = starts(judges, other, batch=plan.batch)
     rivals = _rivals(judges, plan, chosen_on)
@@ -154,6 +155,14 @@ def _unit(direction: Direction) -> Direction:
     return dataclasses.replace(direction, vector=vector / np.linalg.norm(vector), unit=1.0)
 
 
+def _given_or_found(options: Options, plan: Plan, judges: Judges) -> tuple[list[Direction], dict[str, Any]]:
+    if options.directions is None:
+        return _optimised(options, plan, judges, plan.parts, 1)
+    files = [options.directions / f"{part.replace('+', '_')}.safetensors" for part in plan.parts]
+    training = json.loads((options.directions / "directions.json").read_text(encoding="utf-8"))
+    return [load_direction(path, generator=judges.generator) for path in files], training
+
+
 def _optimised(
     options: Options, plan: Plan, judges: Judges, parts: tuple[str, ...], count: int, weight: float = 0.0
 ) -> tuple[list[Direction], dict[str, Any]]:
@@ -174,9 +183,7 @@ def _optimised(
         strengths=reach,
         regularizer_weight=weight,
     )
-    began = time.perf_counter()
     directions, report = find_direction.found(command, judges.generator, judges.segmenter, config)
-    report["seconds"] = time.perf_counter() - began
     for direction in directions:
         save_direction(options.output / "directions" / f"{direction.name}.safetensors", direction)
     return directions, report

@@ -21,8 +21,8 @@ localisation score of the feature maps (Eq. 2), which is optimised. Released: th
 most. Reached: edits that get so far from the original; a method counts where half of them do. The numbers behind ± are
 half of the 95 % confidence interval of the mean.
 
-LELSD: {space}, {steps} steps of 4 samples for each direction, strengths up to {reach:g}. StyleSpace: of the
-{candidates} channels whose gradients lie most in the part the best at d = {second:g} on other samples. LowRankGAN:
+LELSD: {space}, {steps} steps of 4 samples for each direction, learning rate {rate:g}, strengths up to {reach:g} (paper:
+200, 0.001, not said; code: 1). StyleSpace: of the {candidates} channels whose gradients lie most in the part the best at d = {second:g} on other samples. LowRankGAN:
 what changes the part most without the first 4, 16 or 64 dimensions that change the rest, likewise the best; one
 direction for all samples. {masks}
 """
@@ -35,11 +35,13 @@ _MASKS = {
 def as_markdown(report: dict[str, Any]) -> str:
     """All tables, the claims first."""
     plan, training = report["plan"], report["training"]
+    settings = training["settings"]
     introduction = _INTRODUCTION.format(
         samples=plan["samples"],
-        space={"s": "S", "w_plus": "W+", "w": "W"}[report["space"]],
-        steps=plan["steps"],
-        reach=report["reach"],
+        space={"s": "S", "w_plus": "W+", "w": "W"}[settings["space"]],
+        steps=settings["steps"],
+        rate=settings["learning_rate"],
+        reach=settings["strengths"][1],
         candidates=report["candidates"],
         second=plan["distances"][1],
         masks=_MASKS[report["world"]],
@@ -53,8 +55,9 @@ def as_markdown(report: dict[str, Any]) -> str:
     lines += ["## One edit after the other (Fig. 5)", "", *_sequence(report["sequence"]), ""]
     if "twice" in report:
         lines += ["## Two directions for one part (Fig. 3)", "", *_twice(report["twice"]), ""]
-    seconds, count = training["seconds"], len(training["parts"])
-    lines += [f"Time: {seconds:.0f} s for {count} directions at once on {report['environment']['processor']}", ""]
+    if "seconds" in training:
+        count, processor = len(training["parts"]), report["environment"]["processor"]
+        lines += [f"Time: {training['seconds']:.0f} s for {count} directions at once on {processor}.", ""]
     sheets = "`PART.jpg` (two samples, rows: methods, columns: distances), `sequence.jpg`, `twice.jpg`"
     return "\n".join([*lines, f"Sheets: {sheets}.", ""])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import time
 from typing import Any
 
 import jax
@@ -100,7 +101,7 @@ def found(
     Raises:
         ValueError: A part that no sample shows, or numbers that are not finite; one line.
     """
-    space = space_named(generator, command.space)
+    began, space = time.perf_counter(), space_named(generator, command.space)
     layers = None if command.layers is None else resolve_layers(command.layers, space=space)
     to_start, of_samples, of_steps = jax.random.split(jax.random.key(command.seed), 3)
     keys = jax.random.split(of_steps, len(command.part))
@@ -123,7 +124,7 @@ def found(
         for number, vector in enumerate(vectors):
             own = name if count == 1 else f"{name}_{number}"
             directions.append(Direction(own, command.space, vector, layers, source=generator.fingerprint))
-    return directions, _report(command, config, infos)
+    return directions, {**_report(command, config, infos), "seconds": time.perf_counter() - began}
 
 
 @functools.partial(
