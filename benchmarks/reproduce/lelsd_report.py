@@ -22,9 +22,9 @@ most. Reached: edits that get so far from the original; a method counts where ha
 half of the 95 % confidence interval of the mean.
 
 LELSD: {space}, {steps} steps of 4 samples for each direction, learning rate {rate:g}, strengths up to {reach:g} (paper:
-200, 0.001, not said; code: 1). StyleSpace: of the {candidates} channels whose gradients lie most in the part the best at d = {second:g} on other samples. LowRankGAN:
-what changes the part most without the first 4, 16 or 64 dimensions that change the rest, likewise the best; one
-direction for all samples. {masks}
+200, 0.001, not said; code: 1). StyleSpace: of the {candidates} channels whose gradients lie most in the part the best
+at d = {second:g} on other samples. LowRankGAN: what changes the part most without the first 4, 16 or 64 dimensions that
+change the rest, likewise the best; one direction for all samples. {masks}
 """
 _MASKS = {
     "avatars": "Parts by the built-in parser, which is right about 86 % (IoU), in training and here.",
