@@ -265,9 +265,9 @@ def _draw_figure_4(
 
 
 def _twice(options: Options, plan: Plan, judges: Judges, latents: np.ndarray) -> dict[str, Any]:
-    """Fig. 3: two directions for one part, with the regulariser and without it."""
-    report: dict[str, Any] = {"part": plan.twice}
-    for name, weight in (("with", lelsd.PAPER.regularizer_weight), ("without", 0.0)):
+    """Fig. 3: two directions for one part, with the regulariser at several weights."""
+    report: dict[str, Any] = {"part": plan.twice, "weights": {}}
+    for weight in lelsd_report.WEIGHTS:
         pair, training = _optimised(options, plan, judges, (plan.twice,), 2, weight)
         pair = [_unit(direction) for direction in pair]
         curves = [
@@ -275,12 +275,12 @@ def _twice(options: Options, plan: Plan, judges: Judges, latents: np.ndarray) ->
             for one in pair
         ]
         strengths = [_level(found, plan.distances[2]) for found in curves]
-        report[name] = {
+        report["weights"][str(weight)] = {
             "training": training,
             "directions": float(np.vdot(pair[0].vector, pair[1].vector)),
             "effects": sequences.likeness(judges, latents, pair, strengths, batch=plan.batch),
             "share": [float(np.nanmean(at_distance(found, STRENGTHS, plan.distances[2])["share"])) for found in curves],
         }
-        if weight:
+        if weight == lelsd_report.CHOSEN:
             sequences.draw_palette(options.output / "twice.jpg", judges, latents, pair, strengths, batch=plan.batch)
     return report
