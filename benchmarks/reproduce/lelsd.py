@@ -59,9 +59,9 @@ FACES = Plan(
     parts=("mouth", "eyes", "brows", "nose"),
     twice="",
     distances=(0.02, 0.05, 0.1, 0.15),
-    samples=12,
-    chosen_on=4,
-    slopes_at=3,
+    samples=6,
+    chosen_on=2,
+    slopes_at=1,
     side=8,
     batch=1,
     steps=100,
@@ -83,7 +83,7 @@ class Options:
     parts: tuple[str, ...] = ()
     """Default: mouth, eyes, brows, hair, skin, cloth, background and nose; of faces the first three and nose."""
     samples: int | None = None
-    """Edited pictures. Default: 32; of faces 12."""
+    """Edited pictures. Default: 32; of faces 6."""
     space: str = "s"
     """Space of LELSD's directions."""
     steps: int | None = None

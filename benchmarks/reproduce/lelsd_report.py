@@ -162,6 +162,6 @@ def _twice(found: dict[str, Any]) -> list[str]:
     heading = ["part", "weight c of R", "cosine of the directions", "correlation of the effects", "shares inside"]
     remark = (
         "The gradient of R does not become smaller near its optimum, and Adam steps as far for it as for the score: a"
-        f" weight that keeps directions apart and local is {CHOSEN:g}. {WEIGHTS[0]:g} is as strong as the released code's."
+        f" weight of {CHOSEN:g} keeps directions apart and local. {WEIGHTS[0]:g} is as strong as in the released code."
     )
     return [*table(heading, rows), "", remark]
