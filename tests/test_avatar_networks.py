@@ -206,13 +206,13 @@ def held_out(images: int) -> list[Any]:
 class Bright(AttributeClassifier):
     """Says of every attribute whether the middle of the picture is bright."""
 
-    def classify(self, image):
+    def __call__(self, image):
         return jnp.full(12, image.max())
 
 
 @stub
 class Dark(AttributeClassifier):
-    def classify(self, image):
+    def __call__(self, image):
         return jnp.full(12, -1.0)
 
 
@@ -226,7 +226,7 @@ class Blank(FaceParser):
 
 @stub
 class Centre(KeypointDetector):
-    def locate(self, image):
+    def __call__(self, image):
         return jnp.zeros((68, 2))
 
 
@@ -234,7 +234,7 @@ class Centre(KeypointDetector):
 class Brightness(IdentityEmbedding):
     """Knows an identity by the brightness of its disc."""
 
-    def embed(self, image):
+    def __call__(self, image):
         angle = jnp.where(image.max() > -0.5, image.max(), image.min())
         return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 
@@ -272,7 +272,7 @@ def test_keypoint_error_is_in_percent_of_the_width():
 def test_rank_1_finds_identities_and_nothing_else():
     """Protects: gallery and probes share the identity only."""
     assert evaluation.rank_1(Brightness({}, EmbeddingConfig()), identities=10, probes=2) == 1.0
-    blind = stub(type("Blind", (Brightness,), {"embed": lambda self, image: jnp.ones(2)}))
+    blind = stub(type("Blind", (Brightness,), {"__call__": lambda self, image: jnp.ones(2)}))
     assert evaluation.rank_1(blind({}, EmbeddingConfig()), identities=10, probes=2) == 0.1
 
 

@@ -536,9 +536,19 @@ def test_what_takes_long_is_said(monkeypatch, capsys):
 def test_bars_begin_when_work_begins(monkeypatch):
     """Protects: a bar's rate does not count the time that compiling the first picture took."""
     came = []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(progress, "tqdm", lambda items, **_: came.append("bar") or contextlib.nullcontext(items))
     with progress.bar((came.append(n) or n for n in range(3)), total=3, unit="picture", first="compiling") as shown:
         assert came == [0, "bar"] and list(shown) == [0, 1, 2]
+
+
+def test_logs_have_a_line_now_and_then(monkeypatch, capsys):
+    """Protects: that a long run without a terminal is seen to go on, and a short one says nothing."""
+    for patience, lines in ((60.0, []), (-1.0, ["1 of 3 steps", "2 of 3 steps", "3 of 3 steps"])):
+        monkeypatch.setattr(progress, "_REPORTED", patience)
+        with progress.bar(range(3), total=3, unit="step", first="compiling") as shown:
+            assert list(shown) == [0, 1, 2]
+        assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_what_is_unfinished_is_removed(tmp_path):
