@@ -79,7 +79,7 @@ def report() -> dict[str, Any]:
             "kept": {},
             "consistency": {"mouth": 0.8},
         },
-        "twice": {"part": "mouth", "weights": {"3.5": twice, "0.35": twice, "0.0": twice | {"directions": 0.6}}},
+        "twice": {"part": "mouth", "weights": {"3.5": twice, "0.02": twice, "0.0": twice | {"directions": 0.6}}},
     }
 
 
@@ -90,7 +90,7 @@ def test_claims_are_judged_by_what_was_measured():
     worse = report()
     for row in worse["parts"]["mouth"][lelsd_report.OURS].values():
         row["share"] = [0.4, 0.01]
-    worse["twice"]["weights"]["0.35"] = {"directions": 0.5, "effects": 0.2}
+    worse["twice"]["weights"]["0.02"] = {"directions": 0.5, "effects": 0.2, "share": [0.9, 0.9]}
     assert not any(lelsd_report.claims(worse)[index][2] for index in (0, 1, -1))
     text = lelsd_report.as_markdown(report())
     assert "| mouth | LELSD | **0.800 ± 0.010** |" in text and "|  | LowRankGAN | - |" in text
