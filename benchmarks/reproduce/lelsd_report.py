@@ -163,7 +163,7 @@ def _twice(found: dict[str, Any]) -> list[str]:
     heading = ["part", "weight c of R", "cosine of the directions", "correlation of the effects", "shares inside"]
     remark = (
         f"A weight of {WEIGHTS[0]:g} is as strong as in the released code. R is an absolute value, whose gradient does"
-        " not become smaller near its optimum, and Adam takes steps of equal length: with this learning rate the directions"
-        " that it keeps apart end less local than without it, whatever its weight."
+        " not become smaller near its optimum, and Adam takes steps of equal length: with this learning rate the"
+        " directions that it keeps apart end less local than without it, whatever its weight."
     )
     return [*table(heading, rows), "", remark]
