@@ -201,7 +201,7 @@ def test_where_winograd_is_taken():
 def test_winograd_of_atrous_convolutions(dilation: int):
     """Protects: the phases of an image that is no whole number of tiles, in the convolution and its input gradient."""
     x, kernel = normal(0, 50, 47, 256), normal(1, 3, 3, 256, 256)
-    atrous = functools.partial(conv2d, padding=((dilation,) * 2,) * 2, kernel_dilation=dilation)
+    atrous = functools.partial(conv2d, padding=((dilation, dilation), (dilation, dilation)), kernel_dilation=dilation)
     assert "stablehlo.convolution" not in jax.jit(atrous).lower(x, kernel).as_text()
     assert "stablehlo.convolution" in jax.jit(atrous).lower(x[:28, :28], kernel).as_text(), "too few pixels"
 
