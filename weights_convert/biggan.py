@@ -13,7 +13,7 @@ import numpy as np
 
 from weights_convert.errors import ConversionError, printable
 from weights_convert.fill import FLOATS, MAX_BYTES
-from weights_convert.options import Network, Role, add_tensor
+from weights_convert.options import Network, Role, add_tensor, shape_of
 from weights_convert.tensors import Tensor, computed
 
 EMBEDDING, FIRST = "embeddings.weight", "generator.gen_z.weight"
@@ -67,14 +67,6 @@ def _taken(tensors: dict[str, Tensor], name: str) -> np.ndarray:
     return tensor.numpy()
 
 
-def _shape(tensors: dict[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
-    shape = tensors[name].shape if name in tensors else None
-    if shape is None or len(shape) != axes:
-        what = "missing" if shape is None else f"of shape {shape}"
-        raise ConversionError(f"{name} is {printable(what, 100)}, so the architecture cannot be told")
-    return shape
-
-
 def _config(tensors: dict[str, Tensor]) -> dict[str, Any]:
     """Blocks come in pairs of which the second one doubles the resolution, as in all published networks."""
     layers = {int(found[1]) for key in tensors if (found := re.match(r"generator\.layers\.(\d{1,4})\.", key))}
@@ -84,18 +76,21 @@ def _config(tensors: dict[str, Tensor]) -> dict[str, Any]:
         found = f"{len(blocks)} blocks and attention as layer {', '.join(map(str, attended[:8])) or 'nowhere'}"
         raise ConversionError(f"{found}; pairs of blocks, and attention once between them, are supported")
     kernels = [f"generator.layers.{block}.conv_0.weight" for block in blocks[::2]]
-    z_dim, classes = _shape(tensors, EMBEDDING, 2)
+    z_dim, classes = shape_of(tensors, EMBEDDING, 2)
     return {
-        "channels": (*(_shape(tensors, kernel, 4)[1] for kernel in kernels), _shape(tensors, f"{TO_RGB}.bias", 1)[0]),
+        "channels": (
+            *(shape_of(tensors, kernel, 4)[1] for kernel in kernels),
+            shape_of(tensors, f"{TO_RGB}.bias", 1)[0],
+        ),
         "attention_resolution": 4 << attended[0] // 2,
         "z_dim": z_dim,
         "c_dim": classes,
-        "truncations": _shape(tensors, STATISTICS, 2)[0],
+        "truncations": shape_of(tensors, STATISTICS, 2)[0],
     }
 
 
 def _keep_colors(tensors: dict[str, Tensor], channels: int) -> None:
     for name, axes in ((f"{TO_RGB}.weight", 4), (f"{TO_RGB}.bias", 1)):
-        if _shape(tensors, name, axes)[0] != channels or channels < COLORS:
+        if shape_of(tensors, name, axes)[0] != channels or channels < COLORS:
             raise ConversionError(f"{name} has the shape {tensors[name].shape}; it has {channels} channels")
         tensors[name] = computed(_taken(tensors, name)[:COLORS])

@@ -55,6 +55,15 @@ def add_tensor(tensors: dict[str, Tensor], name: str, value: Any) -> None:
     tensors[name] = value
 
 
+def shape_of(tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a tensor that has to be there and to have so many axes."""
+    shape = tensors[name].shape if name in tensors else None
+    if shape is None or len(shape) != axes:
+        what = "missing" if shape is None else f"of shape {shape}"
+        raise ConversionError(f"{name} is {printable(what, 100)}, so the architecture cannot be told")
+    return shape
+
+
 def plain(value: Any) -> Any:
     """An option as a Python number, text, None or flat list of those; anything else as itself."""
     value = value.tensor if isinstance(value, NumpyArray) else value

@@ -8,9 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from weights_convert.errors import ConversionError, printable
 from weights_convert.names import Row
-from weights_convert.options import Network, Role, add_tensor
+from weights_convert.options import Network, Role, add_tensor, shape_of
 from weights_convert.tensors import Tensor
 
 WRAPPER = "module."  # of torch.nn.DataParallel
@@ -75,11 +74,7 @@ def outputs(tensors: dict[str, Tensor], name: str) -> int:
     Raises:
         ConversionError: there is no such tensor, or it is none of a convolution.
     """
-    tensor = tensors.get(name)
-    if tensor is None or len(tensor.shape) != 4:
-        shape = "missing" if tensor is None else f"of shape {tensor.shape}"
-        raise ConversionError(f"{name} is {printable(shape, 100)}, so the architecture cannot be told")
-    return tensor.shape[0]
+    return shape_of(tensors, name, 4)[0]
 
 
 def _bisenet(tensors: dict[str, Tensor]) -> dict[str, Any]:

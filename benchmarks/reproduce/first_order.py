@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.pictures import averaged_down
 from benchmarks.reproduce.localization import Judges
 from benchmarks.reproduce.world import batches
 from jaxedit import segmenters
@@ -43,7 +44,7 @@ def _slopes(shared: Any, latent: jax.Array, *, parts: tuple[str, ...], side: int
     generator, segmenter = shared
 
     def blocks(styles: Any) -> jax.Array:
-        return _averaged(generator.render(styles), side)
+        return averaged_down(generator.render(styles), side=side)
 
     styles, to_styles = jax.vjp(lambda code: edited(generator, code, start="w_plus"), latent)
     image = generator.render(styles)
@@ -56,16 +57,11 @@ def _slopes(shared: Any, latent: jax.Array, *, parts: tuple[str, ...], side: int
 
     of_styles, of_rows = jax.lax.map(row, seeds, batch_size=_AT_ONCE)
     masks = segmenters.part_masks(segmenter, image, parts=parts).astype(jnp.float32)
-    inside = jax.vmap(lambda mask: _averaged(mask[..., None], side)[..., 0].reshape(-1))(masks)
+    inside = jax.vmap(lambda mask: averaged_down(mask[..., None], side=side)[..., 0].reshape(-1))(masks)
     colors = image.shape[-1]
     return Slopes(
         inside, of_styles.reshape(-1, colors, of_styles.shape[-1]), of_rows.reshape(-1, colors, of_rows.shape[-1])
     )
-
-
-def _averaged(image: jax.Array, side: int) -> jax.Array:
-    height, width, channels = image.shape
-    return image.reshape(side, height // side, side, width // side, channels).mean(axis=(1, 3))
 
 
 def channel_candidates(found: Slopes, deviation: np.ndarray, *, part: int, count: int) -> list[Direction]:

@@ -109,13 +109,14 @@ def main(options: Options) -> None:
     report: dict[str, Any] = {"environment": measure.environment(), "world": options.world}
     report["plan"] = dataclasses.asdict(plan)
     report["candidates"] = _CANDIDATES
-    ours, report["training"] = _given_or_found(options, plan, judges)
+    found, report["training"] = _given_or_found(options, plan, judges)
+    ours = {part: _unit(direction) for part, direction in zip(plan.parts, found, strict=True)}
     latents = starts(judges, z, batch=plan.batch)
     chosen_on = starts(judges, other, batch=plan.batch)
     rivals = _rivals(judges, plan, chosen_on)
     report["parts"], curves = {}, {}
-    for part, mine in zip(plan.parts, ours, strict=True):
-        methods = {OURS: _unit(mine)} | rivals[part]
+    for part in plan.parts:
+        methods = {OURS: ours[part]} | rivals[part]
         curves[part] = {
             name: curve(judges, latents, direction, part=part, parts=plan.parts, strengths=STRENGTHS, batch=plan.batch)
             for name, direction in methods.items()
@@ -124,11 +125,10 @@ def main(options: Options) -> None:
         report["parts"][part]["chosen"] = {name: direction.name for name, direction in rivals[part].items()}
         _draw_figure_4(options, plan, judges, part, latents, methods, curves[part])
         print(f"{part}: done", flush=True)
-    mine = {part: _unit(direction) for part, direction in zip(plan.parts, ours, strict=True)}
     levels = {part: _level(curves[part][OURS], plan.distances[1]) for part in plan.parts}
     order = plan.parts[:4]
     report["sequence"] = sequences.measured(
-        judges, latents, [mine[part] for part in order], [levels[part] for part in order], parts=order, batch=plan.batch
+        judges, latents, [ours[part] for part in order], [levels[part] for part in order], parts=order, batch=plan.batch
     )
     sequences.draw(options.output / "sequence.jpg", report["sequence"].pop("pictures"), order)
     if plan.twice:

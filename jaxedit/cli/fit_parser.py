@@ -19,6 +19,7 @@ from jaxedit.networks import feature_parser
 from jaxedit.networks.bisenet import FaceParser
 from jaxedit.networks.feature_parser import FeatureParser, FeatureParserConfig
 from jaxedit.regions import PARSING_CLASSES
+from jaxedit.spaces import edited
 from jaxedit.training import supervised
 from jaxedit.training.losses import parsing_loss
 from jaxedit.training.supervised import FitConfig
@@ -63,7 +64,7 @@ def run(command: FitParser) -> None:
     z = np.stack([np.asarray(sample_z(seed, generator.config.z_dim)) for seed in seeds])
     widths = tuple(maps.shape[-1] for maps in jax.eval_shape(_maps, generator, condition, z[0]))
     config = FeatureParserConfig(widths, len(PARSING_CLASSES), side)
-    labels = _given_labels(command, seeds, side) if command.labels else _parsed(command, generator, z, side)
+    labels = _given_labels(command, seeds, side) if command.labels else _parsed(command, generator, condition, z, side)
     held_out = np.arange(len(seeds)) % _HELD_OUT == 0
     drawn = Drawn(generator, condition, jnp.asarray(z[~held_out]), jnp.asarray(labels[~held_out]))
     params = supervised.fit(
@@ -105,7 +106,9 @@ def _given_labels(command: FitParser, seeds: list[int], side: int) -> np.ndarray
     return np.stack(found)
 
 
-def _parsed(command: FitParser, generator: Generator, z: np.ndarray, side: int) -> np.ndarray:
+def _parsed(
+    command: FitParser, generator: Generator, condition: dict[str, Any], z: np.ndarray, side: int
+) -> np.ndarray:
     """The samples as a parser of images sees them."""
     from jaxedit.avatars.models import load_parser
 
@@ -114,7 +117,7 @@ def _parsed(command: FitParser, generator: Generator, z: np.ndarray, side: int) 
     parser = load_parser() if command.parser is None else checkpoints.load_network(command.parser)
     if not isinstance(parser, FaceParser):
         raise ValueError(f"{command.parser}: a network of another kind than a face parser")
-    shared = parser, generator, sample_condition(command, generator)
+    shared = parser, generator, condition
     size = batch.choose_batch_size(len(z), jax.local_device_count())
     labelled = batch.map_samples(_labelled, shared, z, batch_size=size, options={"side": side})
     with progress.bar(labelled, total=len(z), unit="sample", first="compiling the parser") as counted:
@@ -123,7 +126,7 @@ def _parsed(command: FitParser, generator: Generator, z: np.ndarray, side: int) 
 
 def _labelled(shared: Any, z: jax.Array, *, side: int) -> jax.Array:
     parser, generator, condition = shared
-    image, _ = local.feature_maps(generator, z, space=generator.spaces[0].name, **condition)
+    image = generator.render(edited(generator, z, **condition))
     seen = jax.image.resize(image, (parser.config.resolution,) * 2 + (3,), "linear")
     return jax.image.resize(parser.parse(seen).astype(jnp.uint8), (side, side), "nearest")
 
