@@ -102,8 +102,8 @@ class BottleneckTrunk(nn.Module):
             deeplab-pytorch has it: the stride in the first 1x1 convolution, one dilation per stage, and a maximum whose
             size is rounded up.
         padding: Around the image of which the maximum is taken, in pixels.
-        squeeze: A block's channels are weighed by what the whole image looks like, told by so many times fewer; 0 for
-            blocks that do not.
+        squeeze: How many times fewer hidden channels than channels a block has that weighs its channels by what the
+            whole image looks like; 0 for blocks that do not.
         train: See `batch_norm`.
     """
 
