@@ -29,6 +29,7 @@ from jaxedit.networks import (
     feature_parser,
     keypoints,
     lpips,
+    senet50,
 )
 
 _MILLIONS = 1 << 20
@@ -98,6 +99,7 @@ FAMILIES = {
         feature_parser.FeatureParser,
         1 * _MILLIONS,
     ),
+    "senet50": Family("network", senet50.SEResNet50Config, senet50.init, senet50.SEResNet50, 128 * _MILLIONS),
     "lpips": Family("network", lpips.LpipsConfig, lpips.init, lpips.Lpips, 32 * _MILLIONS),
     "face_detector": Family(
         "network", face_detector.FaceDetectorConfig, face_detector.init, face_detector.FaceDetector, 4 * _MILLIONS

@@ -156,6 +156,28 @@ def torch_save(path: Path, content: Any, *, legacy: bool = False) -> Path:
     return path
 
 
+def python2_pickled(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Writes a dict of arrays as Python 2 does: its strings, an array's bytes among them, say no encoding."""
+
+    def string(value: bytes) -> bytes:
+        head = b"U" + struct.pack("<B", len(value)) if len(value) < 256 else b"T" + struct.pack("<i", len(value))
+        return head + value
+
+    def pickled_array(array: np.ndarray) -> bytes:
+        empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        shape = b"(" + b"".join(b"J" + struct.pack("<i", size) for size in array.shape) + b"t"
+        dtype = b"cnumpy\ndtype\n" + string(array.dtype.str[1:].encode()) + b"K\x00K\x01\x87R(K\x03U\x01<NNN"
+        dtype += 2 * (b"J" + struct.pack("<i", -1)) + b"K\x00tb"
+        return empty + b"(K\x01" + shape + dtype + b"\x89" + string(array.tobytes()) + b"tb"
+
+    with path.open("wb") as file:
+        file.write(b"\x80\x02}(")
+        for name, array in arrays.items():
+            file.write(string(name.encode()) + pickled_array(array))
+        file.write(b"u.")
+    return path
+
+
 def pickled(path: Path, content: Any, protocol: int = 4) -> Path:
     """Writes a plain pickle of the objects above."""
     with official_modules():

@@ -55,6 +55,7 @@ MODULES = {
     "attributes": "jaxedit.networks.attributes",
     "bisenet": "jaxedit.networks.bisenet",
     "deeplab": "jaxedit.networks.deeplab",
+    "senet50": "jaxedit.networks.senet50",
     "feature_parser": "jaxedit.networks.feature_parser",
     "keypoints": "jaxedit.networks.keypoints",
     "embedding": "jaxedit.networks.embedding",

@@ -13,6 +13,7 @@ import pytest
 from official_pickles import Tensor
 
 from weights_convert import ConversionError, read_tensors, stored_tensors
+from weights_convert.unpickle import Budget
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -79,6 +80,28 @@ def test_numpy_in_pickles(tmp_path: Path, protocol: int) -> None:
     for one, other in zip(read, arrays, strict=True):
         np.testing.assert_array_equal(one, other)
         assert one.dtype == np.asarray(other).dtype.newbyteorder("=")
+
+
+def string(value: bytes) -> bytes:
+    """Of Python 2: text or bytes."""
+    return b"T" + struct.pack("<i", len(value)) + value
+
+
+def test_arrays_of_python_2_are_not_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects: arrays that Python 2 wrote as strings, of any size; what could be text is limited as all text is."""
+    monkeypatch.setattr("weights_convert.files.Budget", lambda: Budget(text=20_000))
+    arrays = {"short": np.arange(3.0), "long": np.arange(513.0), "large": np.arange(100_000, dtype=np.float32)}
+    arrays |= {"big": np.asarray([[1, -2], [3, 4]], "<i2"), "edge": np.arange(512.0)}
+    path = pickles.python2_pickled(tmp_path / "x.pkl", arrays)
+    for name, array in read_tensors(path).items():
+        np.testing.assert_array_equal(array, arrays[name], strict=True)
+    assert read_tensors(write(path, b"\x80\x02]" + string(b"\xe4") + b"a" + string(b"a" * 4096) + b"a.")) == [
+        "ä",
+        "a" * 4096,
+    ]
+    for content in (text("a" * 20_001), (b"(" + string(b"a" * 4096) * 5 + b"t")):
+        with pytest.raises(ConversionError, match="MiB of text"):
+            read_tensors(write(path, b"\x80\x02" + content + b"."))
 
 
 def test_real_direction_files(fixtures: Path) -> None:
@@ -148,6 +171,15 @@ REFUSED = {
         + b"N.",
         "MiB of text",
     ),
+    "short strings that are encoded again and again": (
+        (b"\x80\x02" + string(b"x" * 4096) + b"q\x000" + FLOAT + b"q\x010")
+        + b"cnumpy.core.multiarray\n_reconstruct\nNNN\x87R(NM\x00\x04\x85h\x01Nh\x00tb0" * 40_000
+        + b"N.",
+        "MiB of text",
+    ),
+    "a string of a negative length": (b"\x80\x02T\xff\xff\xff\xff.", "truncated"),
+    "a long string as a key": (b"\x80\x02}" + string(b"k" * 4097) + b"Ns.", "as a key"),
+    "a long string as a name": (b"\x80\x02cnumpy\ndtype\n" + string(b"f" * 4097) + b"\x85R.", "data type"),
     "no end": (b"\x80\x02]", "truncated"),
 }
 

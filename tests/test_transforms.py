@@ -58,6 +58,7 @@ from jaxedit.networks import (
     feature_parser,
     keypoints,
     lpips,
+    senet50,
 )
 from jaxedit.networks.lpips import LpipsConfig
 from jaxedit.nn import crops, depthwise, haar, resize, winograd
@@ -370,6 +371,7 @@ PARSER = bisenet.BiSeNetConfig(16, (4, 6, 8), 1, 2, 5, 4, 8, 4, 4)
 SCENES = deeplab.DeepLabV3Config(2, (1, 1), (1, 2), resolution=24, classes=4, head_width=4, rates=(2, 3))
 PROBE = feature_parser.FeatureParserConfig((6, 3, 5), 7, 16)
 SCENES_AT_SCALES = deeplab.DeepLabV2Config(2, (1, 1), (1, 2), resolution=32, classes=4, rates=(2, 3), scales=(0.5,))
+SENET = senet50.SEResNet50Config(4, (1, 1), (1, 1), resolution=16, classes=3)
 KEYPOINTS = keypoints.KeypointsConfig(16, (4, 6), 1, 2)
 EMBEDDING = embedding.EmbeddingConfig(16, (4, 6), 1, 2)
 
@@ -449,6 +451,8 @@ TABLE = {
     "attributes.pooled_features": network(attributes.pooled_features, ATTRIBUTES),
     "attributes.feature_maps": network(attributes.feature_maps, ATTRIBUTES),
     "bisenet.segment": network(bisenet.segment, PARSER),
+    "senet50.classify": network(senet50.classify, SENET),
+    "senet50.pooled_features": network(senet50.pooled_features, SENET),
     "deeplab.segment": network(deeplab.segment, SCENES),
     "deeplab.segment/scales": network(deeplab.segment, SCENES_AT_SCALES),
     "deeplab.parse": network(lambda *given, config: deeplab.parse(*given, config=config).astype(jnp.float32), SCENES),
@@ -705,6 +709,7 @@ EXEMPT = {
     *("attributes.AttributesConfig", "attributes.AttributeClassifier", "bisenet.BiSeNetConfig", "bisenet.FaceParser"),
     *("deeplab.DeepLabV3Config", "deeplab.DeepLabV3", "deeplab.DeepLabV2Config", "deeplab.DeepLabV2"),
     *("feature_parser.FeatureParserConfig", "feature_parser.FeatureParser", "feature_parser.init"),
+    *("senet50.SEResNet50Config", "senet50.SEResNet50", "senet50.init"),
     *("keypoints.KeypointsConfig", "keypoints.KeypointDetector", "embedding.EmbeddingConfig"),
     *("embedding.IdentityEmbedding", "staged.StagedSynthesis", "staged.Prepared"),
     *("supervised.FitConfig", "supervised.FitState", "supervised.fit"),
@@ -772,6 +777,7 @@ def test_every_public_array_function_has_a_row():
         feature_parser,
         lpips,
         mobile_stylegan,
+        senet50,
         biggan,
         embedding,
         staged,

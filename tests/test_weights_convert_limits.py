@@ -46,6 +46,12 @@ def aliased_storage() -> bytes:
     return pickles.zip_bytes(tensors)
 
 
+def aliased_string() -> bytes:
+    """One string of Python 2 of 16 MB under a thousand arrays."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\nNNN\x87R(NJ\x00\x00@\x00\x85cnumpy\ndtype\nU\x02f4\x85RNh\x00tb"
+    return b"\x80\x02T" + struct.pack("<i", 1 << 24) + bytes(1 << 24) + b"q\x000(" + array * 1000 + b"t."
+
+
 def shared_modules() -> bytes:
     """Modules that all hold the same modules: 100^8 when walked."""
     module: Any = official.Module("Layer")
@@ -118,6 +124,8 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "list bomb": list_bomb,
     "shared stream": shared_stream,
     "aliased storage": aliased_storage,
+    "aliased string": aliased_string,
+    "string of 2^31": lambda: b"\x80\x02T" + struct.pack("<i", (1 << 31) - 1) + b".",
     "copied list": copied_list,
     "copied view": lambda: called("torch\nSize", view(10_000_000) + b"\x85", 40),
     "copied tuple": lambda: called(

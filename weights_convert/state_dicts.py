@@ -1,4 +1,5 @@
-"""State dicts of single networks in PyTorch's own layout: the names of the tensors say which network it is.
+"""State dicts of single networks in PyTorch's own layout: the names of the tensors say which network it is. The tensors
+are PyTorch's, or NumPy's arrays in a plain pickle.
 
 Leaves of the parameter tree have the official names, so one rule makes most name tables. A new network is one row here
 and one in `tables`.
@@ -15,6 +16,7 @@ from weights_convert.tensors import Tensor
 WRAPPER = "module."  # of torch.nn.DataParallel
 COUNTERS = r".*\.num_batches_tracked"
 SOURCES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+LAYOUTS_BY_AXES = {1: "vector", 2: "dense", 4: "conv"}
 
 
 class StateDict(NamedTuple):
@@ -65,16 +67,16 @@ def official_rows(config: Any) -> Iterator[Row]:
     leaves: Any = flatten_dict(abstract_params(config))
     for leaf, value in leaves.items():
         _, *modules, last = leaf
-        yield Row("/".join(leaf), "conv" if value.ndim == 4 else "vector", torch=".".join((*modules, SOURCES[last])))
+        yield Row("/".join(leaf), LAYOUTS_BY_AXES[value.ndim], torch=".".join((*modules, SOURCES[last])))
 
 
-def outputs(tensors: dict[str, Tensor], name: str) -> int:
-    """The output channels of a convolution.
+def outputs(tensors: dict[str, Tensor], name: str, axes: int = 4) -> int:
+    """The output channels of a convolution, or with `axes=2` of a dense layer.
 
     Raises:
-        ConversionError: there is no such tensor, or it is none of a convolution.
+        ConversionError: there is no such tensor, or it has not so many axes.
     """
-    return shape_of(tensors, name, 4)[0]
+    return shape_of(tensors, name, axes)[0]
 
 
 def _bisenet(tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -111,6 +113,14 @@ def _deeplabv2(tensors: dict[str, Tensor]) -> dict[str, Any]:
     }
 
 
+def _senet50(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {
+        "width": outputs(tensors, "conv1.weight"),
+        "blocks": _blocks(tensors, *(rf"layer{stage}\.\d+\.conv2\.weight" for stage in (1, 2, 3, 4))),
+        "classes": outputs(tensors, "fc.weight", 2),
+    }
+
+
 STATE_DICTS = {
     "bisenet": StateDict(frozenset({"cp.resnet.conv1.weight", "cp.arm16.conv.conv.weight"}), _bisenet),
     "deeplabv3": StateDict(
@@ -119,5 +129,6 @@ STATE_DICTS = {
         rf"{COUNTERS}|aux_classifier\.([04]\.weight|4\.bias|1\.(weight|bias|running_mean|running_var))",
     ),
     "deeplabv2_msc": StateDict(frozenset({"base.layer1.conv1.conv.weight", "base.aspp.c0.weight"}), _deeplabv2),
+    "senet50": StateDict(frozenset({"conv1.weight", "layer1.0.conv4.weight", "layer1.0.conv5.weight"}), _senet50),
 }
 """`--network` name -> how it is told."""

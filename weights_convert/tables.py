@@ -59,6 +59,11 @@ TABLES = {
     "deeplabv3": Table(
         official_rows, f"{KEPT} torchvision is under the BSD licence; its weights were trained on COCO."
     ),
+    "senet50": Table(
+        official_rows,
+        f"{KEPT} VGGFace2-pytorch is under the MIT licence; its weights are those that VGGFace2's authors published for"
+        " Caffe, under their terms.",
+    ),
     "deeplabv2_msc": Table(
         deeplabv2_rows, f"{KEPT} deeplab-pytorch is under the MIT licence; its weights were trained on COCO-Stuff."
     ),

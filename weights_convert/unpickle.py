@@ -4,6 +4,7 @@
 name is looked up in an allow-list whose values are our own functions, every other name ends the reading, and objects
 are lists, dicts, sets, numbers, text, byte views into the file, and the inert classes below. It interprets the binary
 opcodes of protocols 2 to 5 and copies no bytes: a tensor stays in the (memory-mapped) file until it is asked for.
+Strings of Python 2, which are text or bytes, are text where they could be a key, and bytes where they are longer.
 """
 
 import dataclasses
@@ -113,6 +114,11 @@ class _Machine:
     def decode(self, data: memoryview, encoding: str) -> str:
         self.budget.spend(text=len(data))
         return str(data, encoding, "surrogatepass" if encoding == "utf-8" else "strict")
+
+    def string(self, size: int) -> str | memoryview:
+        """Of Python 2: text, such as a name, or bytes, such as an array's, which may be more than text may take."""
+        data = self.take(size)
+        return data if size > MAX_KEY else self.decode(data, "latin-1")
 
     def integer(self, size: int) -> int:
         if size > MAX_INTEGER_BYTES:
@@ -287,7 +293,7 @@ _STEPS: dict[bytes, Callable[[_Machine], Any]] = {
     b"G": _number(">d"),
     b"\x8a": lambda m: m.push(m.integer(m.number("<B"))),
     b"\x8b": lambda m: m.push(m.integer(m.number("<i"))),
-    b"T": _text("<i", "latin-1"),
+    b"T": lambda m: m.push(m.string(m.number("<i"))),
     b"U": _text("<B", "latin-1"),
     b"X": _text("<I", "utf-8"),
     b"\x8c": _text("<B", "utf-8"),

@@ -27,8 +27,8 @@ def read_tensors(path: str | os.PathLike[str]) -> Any:
 
     Returns:
         What was saved: dicts, lists, tuples, sets, numbers and text, with numpy arrays in place of tensors (of their
-        own data type; bfloat16 becomes float32) and dicts of attributes in place of objects. At most 1 GiB of arrays
-            and byte strings.
+        own data type; bfloat16 becomes float32) and dicts of attributes in place of objects. Strings of Python 2 with
+            more than 4096 characters are byte strings. At most 1 GiB of arrays and byte strings.
 
     Raises:
         ConversionError: The file is damaged, too large, or asks for anything to be executed; one line that names it.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         feature_parser,
         keypoints,
         lpips,
+        senet50,
     )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "feature_parser",
     "keypoints",
     "lpips",
+    "senet50",
 ]
 
 __getattr__, __dir__ = attributes_of(__name__, modules=__all__)

@@ -1,10 +1,12 @@
-"""Residual trunk of bottleneck blocks (He et al., 2016), with atrous stages (Chen et al., 2017) as an option."""
+"""Residual trunk of bottleneck blocks (He et al., 2016); atrous stages (Chen et al., 2017) and weighed channels (Hu et
+al., 2018) as options."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxedit.networks.resnet import Downsample
@@ -49,16 +51,23 @@ class Bottleneck(nn.Module):
     dilation: int
     shortcut: bool
     caffe: bool
+    squeeze: int
+    train: bool
 
     @nn.compact
     def __call__(self, x):
+        wide, train = _EXPANSION * self.features, self.train
         strides = (self.stride, 1) if self.caffe else (1, self.stride)
-        y = nn.relu(batch_norm(train=False, name="bn1")(Conv(self.features, 1, strides[0], name="conv1")(x)))
+        y = nn.relu(batch_norm(train=train, name="bn1")(Conv(self.features, 1, strides[0], name="conv1")(x)))
         y = Conv(self.features, 3, strides[1], self.dilation, name="conv2")(y)
-        y = Conv(_EXPANSION * self.features, 1, name="conv3")(nn.relu(batch_norm(train=False, name="bn2")(y)))
-        y = batch_norm(train=False, name="bn3")(y)
+        y = Conv(wide, 1, name="conv3")(nn.relu(batch_norm(train=train, name="bn2")(y)))
+        y = batch_norm(train=train, name="bn3")(y)
+        if self.squeeze:
+            seen = jnp.mean(y, axis=(0, 1), keepdims=True)
+            seen = nn.relu(Conv(wide // self.squeeze, 1, use_bias=True, name="conv4")(seen))
+            y *= nn.sigmoid(Conv(wide, 1, use_bias=True, name="conv5")(seen))
         if self.shortcut:
-            x = Downsample(_EXPANSION * self.features, self.stride, train=False, name="downsample")(x)
+            x = Downsample(wide, self.stride, train, name="downsample")(x)
         return nn.relu(x + y)
 
 
@@ -71,12 +80,15 @@ class BottleneckStage(nn.Module):
     first: int
     dilation: int
     caffe: bool
+    squeeze: int
+    train: bool
 
     @nn.compact
     def __call__(self, x):
+        options = self.caffe, self.squeeze, self.train
         for index in range(self.blocks):
             stride, dilation = (1, self.dilation) if index else (self.stride, self.first)
-            x = Bottleneck(self.features, stride, dilation, not index, self.caffe, name=str(index))(x)
+            x = Bottleneck(self.features, stride, dilation, not index, *options, name=str(index))(x)
         return x
 
 
@@ -89,21 +101,29 @@ class BottleneckTrunk(nn.Module):
             block that keeps the previous dilation in an atrous stage. True is the trunk of Caffe's weights as
             deeplab-pytorch has it: the stride in the first 1x1 convolution, one dilation per stage, and a maximum whose
             size is rounded up.
+        padding: Around the image of which the maximum is taken, in pixels.
+        squeeze: How many times fewer hidden channels than channels a block has that weighs its channels by what the
+            whole image looks like; 0 for blocks that do not.
+        train: See `batch_norm`.
     """
 
     config: BottleneckConfig
     caffe: bool = False
+    padding: int = 1
+    squeeze: int = 0
+    train: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "height width channels"]) -> Float[Array, "_ _ features"]:
-        config = self.config
-        x = nn.relu(batch_norm(train=False, name="bn1")(Conv(config.width, 7, 2, name="conv1")(x)))
-        padding = [(1, 2 - size % 2 if self.caffe else 1) for size in x.shape[:2]]
+        config, low = self.config, self.padding
+        x = nn.relu(batch_norm(train=self.train, name="bn1")(Conv(config.width, 7, 2, name="conv1")(x)))
+        padding = [(low, low + 1 - size % 2 if self.caffe else low) for size in x.shape[:2]]
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)  # pyright: ignore[reportArgumentType]
         before = config.dilations[0]
         for index, (blocks, dilation) in enumerate(zip(config.blocks, config.dilations, strict=True)):
             stride = 2 if index and dilation <= before else 1
             first = dilation if self.caffe else before
             size = config.width << index, blocks, stride, first, dilation
-            x, before = BottleneckStage(*size, self.caffe, name=f"layer{index + 1}")(x), dilation
+            options = self.caffe, self.squeeze, self.train
+            x, before = BottleneckStage(*size, *options, name=f"layer{index + 1}")(x), dilation
         return x
