@@ -29,6 +29,7 @@ from jaxedit.networks import (
     feature_parser,
     keypoints,
     lpips,
+    minilm,
 )
 
 _MILLIONS = 1 << 20
@@ -98,6 +99,7 @@ FAMILIES = {
         feature_parser.FeatureParser,
         1 * _MILLIONS,
     ),
+    "minilm": Family("network", minilm.MiniLMConfig, minilm.init, minilm.MiniLM, 64 * _MILLIONS),
     "lpips": Family("network", lpips.LpipsConfig, lpips.init, lpips.Lpips, 32 * _MILLIONS),
     "face_detector": Family(
         "network", face_detector.FaceDetectorConfig, face_detector.init, face_detector.FaceDetector, 4 * _MILLIONS

@@ -14,7 +14,13 @@ from weights_convert.tensors import Tensor
 
 WRAPPER = "module."  # of torch.nn.DataParallel
 COUNTERS = r".*\.num_batches_tracked"
-SOURCES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+SOURCES = {
+    **dict.fromkeys(("kernel", "scale", "embedding"), "weight"),
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+    "utf8": "vocab.txt",
+}
 
 
 class StateDict(NamedTuple):
@@ -65,7 +71,8 @@ def official_rows(config: Any) -> Iterator[Row]:
     leaves: Any = flatten_dict(abstract_params(config))
     for leaf, value in leaves.items():
         _, *modules, last = leaf
-        yield Row("/".join(leaf), "conv" if value.ndim == 4 else "vector", torch=".".join((*modules, SOURCES[last])))
+        layout = "table" if last == "embedding" else {4: "conv", 2: "dense", 1: "vector"}[value.ndim]
+        yield Row("/".join(leaf), layout, torch=".".join((*modules, SOURCES[last])))
 
 
 def outputs(tensors: dict[str, Tensor], name: str) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         feature_parser,
         keypoints,
         lpips,
+        minilm,
+        wordpiece,
     )
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "feature_parser",
     "keypoints",
     "lpips",
+    "minilm",
+    "wordpiece",
 ]
 
 __getattr__, __dir__ = attributes_of(__name__, modules=__all__)
