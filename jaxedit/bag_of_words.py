@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import numpy as np
 
@@ -17,8 +16,15 @@ class BagOfWords:
     neither grammar nor any other word. "Red hair and a hat" and "a red hat, and hair" are the same to it.
     """
 
-    name: ClassVar[str] = f"a bag of words, which knows {len(WORDS)} words about avatars and no grammar"
-    dimensions: ClassVar[int] = len(CONCEPTS)
+    @property
+    def name(self) -> str:
+        """That it is no more than a bag of words."""
+        return f"a bag of words, which knows {len(WORDS)} words about avatars and no grammar"
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the vectors."""
+        return len(CONCEPTS)
 
     def embed(self, sentence: str) -> np.ndarray:
         """Adds up what the words stand for: opposites such as "old" and "young" point opposite ways, and so does a word

@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 import jax
 import numpy as np
 
-from jaxedit import checkpoints
 from jaxedit.bag_of_words import BagOfWords
+from jaxedit.checkpoints import CheckpointError, load_network
 from jaxedit.networks.minilm import MiniLM, encode
 from jaxedit.networks.wordpiece import WordPieces
 
@@ -84,14 +84,14 @@ def load(path: str | Path | None) -> SentenceEncoder:
     """
     if path is None:
         return BagOfWords()
-    network = checkpoints.load_network(path)
+    network = load_network(path)
     if not isinstance(network, MiniLM):
-        raise checkpoints.CheckpointError(f"{path}: {type(network).__name__} does not encode sentences, MiniLM would")
+        raise CheckpointError(f"{path}: {type(network).__name__} does not encode sentences, MiniLM would")
     try:
         pieces = network.pieces()
     except ValueError as error:
-        raise checkpoints.CheckpointError(f"{path}: {error}") from None
+        raise CheckpointError(f"{path}: {error}") from None
     if len(pieces.pieces) != network.config.pieces:
         found = f"{len(pieces.pieces)} pieces, and the network {network.config.pieces}"
-        raise checkpoints.CheckpointError(f"{path}: the vocabulary has {found}")
+        raise CheckpointError(f"{path}: the vocabulary has {found}")
     return LanguageModel(network, pieces)

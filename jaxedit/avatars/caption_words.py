@@ -26,7 +26,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "necklace": ("necklace", ""),
     "lipstick": ("lipstick", ""),
     "black": ("black", ""),
-    "brown": ("brown brunette", ""),
+    "brown": ("brown", ""),
     "blond": ("blond blonde fair golden", ""),
     "red": ("red ginger auburn", ""),
     "grey": ("grey gray white", ""),
@@ -53,6 +53,7 @@ BOUND = {
         for color in ("black", "brown", "blond", "red", "grey")
         for part in ("hair", "beard")
     },
+    ("blond", "gender"): "blond_hair",  # "a blonde woman"
     ("long", "hair"): "long_hair",
     ("curly", "hair"): "curly_hair",
     ("open", "mouth"): "mouth_open",
@@ -60,8 +61,10 @@ BOUND = {
 }
 """Concept and the part that it is said of -> attribute. A beard has the colour of the hair."""
 
-PARTS = {part for _, part in BOUND}
+PARTS = {"hair", "beard", "mouth", "eyes"}
 """What qualities are said of."""
+
+_ADJECTIVES = {"haired": "hair", "eyed": "eyes", "mouthed": "mouth"}
 
 NEGATIONS = {"no", "not", "without", "nor", "never", "neither"}
 """Words that turn what follows into its opposite."""
@@ -83,5 +86,5 @@ def words_of(sentence: str) -> list[str]:
         The words in their order.
     """
     plain = sentence.lower().replace("\u2019", "'").replace("n't", " not")
-    found = re.findall(r"[^\W_]+|[.,;:!?]", plain)
-    return [{"haired": "hair", "eyed": "eyes", "mouthed": "mouth"}.get(word, word) for word in found]
+    found: list[str] = re.findall(r"[^\W_]+|[.,;:!?]", plain)
+    return [_ADJECTIVES.get(word, word) for word in found]

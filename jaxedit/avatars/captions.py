@@ -90,7 +90,7 @@ def varied_caption(factors: Factors, *, random: np.random.Generator) -> str:
         random: Is drawn from.
 
     Returns:
-        As from `caption`. Half of what there is is told, and an eighth of what there is not, but at least one thing.
+        As from `caption`, of about half of what that would say, and a little of what there is not ("without a hat").
     """
     known = facts(factors)
     sayable = [name for name, there in known.items() if there or name not in _COLORS]
@@ -98,7 +98,7 @@ def varied_caption(factors: Factors, *, random: np.random.Generator) -> str:
     names = random.permutation(told or ["gender"]).tolist()
 
     def choose(wordings: Sequence[str]) -> str:
-        return wordings[random.integers(len(wordings))]
+        return wordings[int(random.integers(len(wordings)))]
 
     return choose(_BEGINNINGS) + _sentence({name: known[name] for name in names}, choose)
 
@@ -108,7 +108,8 @@ def mentioned(sentence: str) -> dict[str, bool]:
 
     Colour, length and curls count where they are said of hair (or of a beard, which has its colour), "open" of a mouth,
     "narrow" of eyes: "a red hat" asks for a hat. "no", "not" and "without" turn what follows into its opposite, up to
-    the next "and", "but", "with" or mark of punctuation. Words that are not known are passed over.
+    the next "and", "but", "with" or mark of punctuation. Words that are not known take what is said of them: "red lips"
+    asks for nothing.
 
     Args:
         sentence: Any text.
@@ -117,23 +118,22 @@ def mentioned(sentence: str) -> dict[str, bool]:
         Names of `CAPTIONED` -> whether they are to be there. Of two that contradict each other the last one counts.
     """
     found: dict[str, bool] = {}
-    waiting: dict[str, bool] = {}  # qualities, for the part that they are said of
-    part, negated = "", False
+    waiting: dict[str, bool] = {}  # qualities, for what they are said of
+    said_of, negated = "", False
     for word in [*words_of(sentence), "."]:
         sense = WORDS.get(word)
         ends = word in ("with", "but") or not word.isalnum()
-        if sense and sense.concept in CAPTIONED:
-            found[sense.concept] = sense.positive != negated
-        elif sense:
-            waiting[sense.concept] = sense.positive != negated
-        if word in PARTS or (sense and sense.concept in CAPTIONED):
-            part = word if word in PARTS else ""
-            found |= {BOUND[concept, part]: there for concept, there in waiting.items() if (concept, part) in BOUND}
+        is_quality = sense is not None and sense.concept not in CAPTIONED
+        is_noun = not (ends or is_quality or word in NEGATIONS | FILLERS)  # or as good as one
+        if sense:
+            (waiting if is_quality else found)[sense.concept] = sense.positive != negated
+        if is_noun:
+            said_of = sense.concept if sense and word not in PARTS else word
+        if is_noun or ends or word in NEGATIONS:  # "red hair", "her hair is red"
+            pairs = {(concept, said_of): there for concept, there in waiting.items()}
+            found |= {BOUND[pair]: there for pair, there in pairs.items() if pair in BOUND}
+        if is_noun:
             waiting.clear()
-        elif ends or word in NEGATIONS:  # "her mouth is open"
-            found |= {BOUND[concept, part]: there for concept, there in waiting.items() if (concept, part) in BOUND}
-        elif not sense and word not in FILLERS:  # "her hair and a red dress"
-            part = ""
         negated = word in NEGATIONS or (negated and not ends and word != "and")
     return found
 
