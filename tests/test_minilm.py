@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from oracles import f64
 from untrained import untrained
 
-from jaxedit import checkpoints, sentences
+from jaxedit import checkpoints, cli, sentences
 from jaxedit.bag_of_words import BagOfWords
 from jaxedit.networks import minilm
 from jaxedit.networks.minilm import MiniLM, MiniLMConfig
@@ -181,10 +181,13 @@ def test_lines_end_in_any_way():
 # Encoders.
 
 
-def test_both_encoders_make_vectors_of_sentences(tmp_path: Path):
+def test_both_encoders_make_vectors_of_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: one seam, from a checkpoint and without one, and that each says what it is."""
     encoder = network()
     checkpoints.save(tmp_path / "minilm", params=encoder.params, config=CONFIG, metadata={})
+    assert cli.main(["info", str(tmp_path / "minilm")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("network (minilm), ") and "px" not in out
     bag, model = sentences.load(None), sentences.load(tmp_path / "minilm")
     assert "bag of words" in bag.name and "language model of 2 layers" in model.name
     for one in (bag, model):
