@@ -29,6 +29,7 @@ from jaxedit.networks import (
     feature_parser,
     keypoints,
     lpips,
+    minilm,
     senet50,
 )
 
@@ -100,6 +101,7 @@ FAMILIES = {
         1 * _MILLIONS,
     ),
     "senet50": Family("network", senet50.SEResNet50Config, senet50.init, senet50.SEResNet50, 128 * _MILLIONS),
+    "minilm": Family("network", minilm.MiniLMConfig, minilm.init, minilm.MiniLM, 64 * _MILLIONS),
     "lpips": Family("network", lpips.LpipsConfig, lpips.init, lpips.Lpips, 32 * _MILLIONS),
     "face_detector": Family(
         "network", face_detector.FaceDetectorConfig, face_detector.init, face_detector.FaceDetector, 4 * _MILLIONS

@@ -50,6 +50,9 @@ MODULES = {
     "style_intervention": "jaxedit.methods.style_intervention",
     "batch": "jaxedit.batch",
     "avatars": "jaxedit.avatars",
+    "captions": "jaxedit.avatars.captions",
+    "bag_of_words": "jaxedit.bag_of_words",
+    "sentences": "jaxedit.sentences",
     "datasets": "jaxedit.datasets",
     "metrics": "jaxedit.metrics",
     "attributes": "jaxedit.networks.attributes",
@@ -60,6 +63,8 @@ MODULES = {
     "keypoints": "jaxedit.networks.keypoints",
     "embedding": "jaxedit.networks.embedding",
     "lpips": "jaxedit.networks.lpips",
+    "minilm": "jaxedit.networks.minilm",
+    "wordpiece": "jaxedit.networks.wordpiece",
     "face_detector": "jaxedit.networks.face_detector",
     "face_landmarks": "jaxedit.networks.face_landmarks",
     "face_recognition": "jaxedit.networks.face_recognition",
@@ -349,7 +354,7 @@ LAYERS = (
     {"checkpoints", "stage_programs", "batch"},
     {"directions", "methods"},
     {"training"},
-    {"avatars", "datasets", "faces", "segmenters"},
+    {"avatars", "bag_of_words", "datasets", "faces", "segmenters", "sentences"},
     {"cli", "__main__"},
 )
 """Files and folders of the library, from the foundations up: none imports from above."""

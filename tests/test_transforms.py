@@ -58,6 +58,7 @@ from jaxedit.networks import (
     feature_parser,
     keypoints,
     lpips,
+    minilm,
     senet50,
 )
 from jaxedit.networks.lpips import LpipsConfig
@@ -380,6 +381,20 @@ def thumbnails() -> tuple[jax.Array, jax.Array]:
     return batch(32, 32, 3)(), -batch(32, 32, 3)()
 
 
+SENTENCES = minilm.MiniLMConfig(8, 2, 2, 12, pieces=9, positions=7, length=7, vocabulary_bytes=4)
+
+
+def small_sentences() -> Any:
+    """Of numbers that leave attention between one piece and all."""
+    return jax.tree.map(lambda leaf: 0.5 * leaf, params(SENTENCES))
+
+
+def pieces_and_mask() -> tuple[jax.Array, jax.Array]:
+    """Sentences of one to seven pieces."""
+    places = jnp.arange(SAMPLES * 7).reshape(SAMPLES, 7)
+    return 5 * places % 9, places % 7 <= places // 7
+
+
 def face_row(function: Callable[..., Any], config: Any) -> Row:
     """A network of faces, of one crop; its kernels keep the size of what they multiply, or exponentials overflow."""
     side = config.resolution
@@ -620,6 +635,7 @@ TABLE = {
         face_expressions.classify, face_expressions.FaceExpressionsConfig(16, (4, 8))
     ),
     "face_landmarks.locate": face_row(face_landmarks.locate, face_landmarks.FaceLandmarksConfig(16, (4, 8))),
+    "minilm.encode": Row(lambda p, s: minilm.encode(p, *s, config=SENTENCES), pieces_and_mask, small_sentences),
     "face_recognition.embed": face_row(face_recognition.embed, face_recognition.FaceRecognitionConfig(35, 4, (1, 1))),
     "crops.sample_quad": Row(
         lambda _, s: crops.sample_quad(*s, size=5, padding="mirror", pool=2), lambda: (batch(8, 8, 3)(), batch(4, 2)())
@@ -735,6 +751,7 @@ EXEMPT = {
     *("avatars.load_parser", "avatars.load_keypoints", "avatars.load_embedding"),
     *("avatars.load_direction", "avatars.load_directions"),
     *(f"{name}.init" for name in ("lpips", "age_gender", "face_detector", "face_expressions", "face_landmarks")),
+    *("minilm.MiniLMConfig", "minilm.MiniLM", "minilm.init"),
     *("face_recognition.init", "lpips.LpipsConfig", "lpips.Lpips", "lpips.TrunkLayer"),
     *("age_gender.AgeGenderConfig", "age_gender.AgeGender", "face_detector.FaceDetectorConfig"),
     *("face_detector.FaceDetector", "face_detector.Detections", "face_expressions.FaceExpressionsConfig"),
@@ -776,6 +793,7 @@ def test_every_public_array_function_has_a_row():
         face_recognition,
         feature_parser,
         lpips,
+        minilm,
         mobile_stylegan,
         senet50,
         biggan,

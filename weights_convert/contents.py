@@ -13,6 +13,7 @@ from weights_convert import (
     nvidia_torch,
     openvino,
     rosinality,
+    sentence_transformers,
     state_dicts,
     tfjs,
 )
@@ -28,6 +29,7 @@ FORMATS = {
     "LPIPS weights": lpips,
     "BigGAN-deep weights of pytorch-pretrained-BigGAN": biggan,
     "TensorFlow.js weights of face-api": tfjs,
+    "sentence-transformers model": sentence_transformers,
     "PyTorch state dict": state_dicts,
 }
 OFFICIAL = {"g_ema": "G_ema", "Gs": "G_ema", "g": "G", "d": "D"}  # what others call NVIDIA's G_ema, G and D

@@ -2,9 +2,9 @@
 
 Three containers of pickles: the zip archive of `torch.save`, the older stream of `torch.save`, and a plain pickle
 (NVIDIA's, whose PyTorch tensors are themselves pickled as nested streams of the second kind); OpenVINO's graphs, in
-files or in a wheel of Python; manifests of TensorFlow.js, in a folder; and packages of Python and npm. The content
-decides, never the name. Only archives have checksums, which are compared; in streams, pickles and files of constants,
-damage that leaves them readable is not noticed.
+files or in a wheel of Python; manifests of TensorFlow.js, in a folder; models of sentence-transformers, in a folder or
+a wheel; and packages of Python and npm. The content decides, never the name. Only archives have checksums, which are
+compared; in streams, pickles and files of constants, damage that leaves them readable is not noticed.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from weights_convert import openvino, packages, tfjs
+from weights_convert import openvino, packages, sentence_transformers, tfjs
 from weights_convert.archive import Archive
 from weights_convert.errors import ConversionError
 from weights_convert.tensors import MAX_DIMENSIONS, NumpyArray, NumpyDtype, Storage, Tensor, numpy_scalar, numpy_tensor
@@ -32,8 +32,8 @@ _OTHERS = {
 
 
 def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
-    """The container's name ("torch-zip", "torch-stream", "pickle", "openvino", "tfjs" or "package"), and the object
-    that a file or folder holds.
+    """The container's name ("torch-zip", "torch-stream", "pickle", "openvino", "tfjs", "safetensors" or "package"), and
+    the object that a file or folder holds.
 
     The object is made of dicts, lists, tuples, sets, numbers, text, `Tensor`s (whose bytes stay in the file until
     `numpy()` copies them) and `Record`s.
@@ -43,6 +43,8 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
         OSError: the file cannot be opened.
     """
     if os.path.isdir(path):
+        if os.path.isfile(weights := os.path.join(path, sentence_transformers.WEIGHTS)):
+            return "safetensors", sentence_transformers.read_files(weights)
         return "tfjs", packages.read_folder(path)
     data = _map(path)
     budget = Budget()
@@ -52,11 +54,15 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Any]:
         return "tfjs", packages.read_manifest(path)
     if data[:4] == b"PK\x03\x04":
         archive = Archive(data)
+        if (model := sentence_transformers.read_archive(archive)) is not None:
+            return "safetensors", model
         if (model := openvino.read_archive(archive)) is not None:
             return "openvino", model
         return "torch-zip", read_zip(archive, _allowed(budget), budget)
     if bytes(data[:64]).lstrip().startswith((b"<?xml", b"<net")):
         return "openvino", openvino.read_files(path)
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data):
+        return "safetensors", sentence_transformers.read_files(path)
     if not _PICKLE_START.match(data):
         start = bytes(data[:16])
         what = next(

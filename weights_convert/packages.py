@@ -44,7 +44,7 @@ def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     names = sorted(entry.name for entry in os.scandir(path) if entry.name.endswith(tfjs.ENDING) and entry.is_file())
     if not names:
-        raise ConversionError(f"a folder without *{tfjs.ENDING}")
+        raise ConversionError(f"a folder without *{tfjs.ENDING} or model.safetensors")
     return {key: model for name in names for key, model in read_manifest(Path(path) / name).items()}
 
 

@@ -15,7 +15,13 @@ from weights_convert.tensors import Tensor
 
 WRAPPER = "module."  # of torch.nn.DataParallel
 COUNTERS = r".*\.num_batches_tracked"
-SOURCES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+SOURCES = {
+    **dict.fromkeys(("kernel", "scale", "embedding"), "weight"),
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+    "utf8": "vocab.txt",
+}
 LAYOUTS_BY_AXES = {1: "vector", 2: "dense", 4: "conv"}
 
 
@@ -67,7 +73,8 @@ def official_rows(config: Any) -> Iterator[Row]:
     leaves: Any = flatten_dict(abstract_params(config))
     for leaf, value in leaves.items():
         _, *modules, last = leaf
-        yield Row("/".join(leaf), LAYOUTS_BY_AXES[value.ndim], torch=".".join((*modules, SOURCES[last])))
+        layout = "table" if last == "embedding" else LAYOUTS_BY_AXES[value.ndim]
+        yield Row("/".join(leaf), layout, torch=".".join((*modules, SOURCES[last])))
 
 
 def outputs(tensors: dict[str, Tensor], name: str, axes: int = 4) -> int:

@@ -67,6 +67,7 @@ TABLES = {
     "deeplabv2_msc": Table(
         deeplabv2_rows, f"{KEPT} deeplab-pytorch is under the MIT licence; its weights were trained on COCO-Stuff."
     ),
+    "minilm": Table(official_rows, f"{KEPT} all-MiniLM-L6-v2 is under the Apache licence, version 2.0."),
 }
 """Family -> table. A new network is one row."""
 

@@ -1,5 +1,6 @@
 """The built-in world: avatar faces drawn from exact factors, and the networks trained on them."""
 
+from jaxedit.avatars import captions
 from jaxedit.avatars.directions import load_direction, load_directions
 from jaxedit.avatars.factors import (
     ATTRIBUTES,
@@ -31,6 +32,7 @@ __all__ = [
     "Factors",
     "Rendering",
     "attributes",
+    "captions",
     "factors_from_normal",
     "load_classifier",
     "load_direction",

@@ -61,7 +61,8 @@ def describe(path: Path) -> str:
 def _describe_network(config: Any, metadata: Mapping[str, Any]) -> str:
     family, sizes = family_of(config), [math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract_params(config))]
     kind, size = FAMILIES[family].kind, f"{sum(sizes):,} parameters in {len(sizes)} arrays"
-    lines = [f"{kind} ({family}), {config.resolution} px, {size}"]
+    pixels = f"{config.resolution} px, " if hasattr(config, "resolution") else ""
+    lines = [f"{kind} ({family}), {pixels}{size}"]
     lines += ["", "source"]
     shown = itertools.islice(metadata.items(), _SHOWN)
     lines += [f"  {printable(key, 60)}: {printable(value)}" for key, value in shown]

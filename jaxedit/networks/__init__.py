@@ -20,7 +20,9 @@ if TYPE_CHECKING:
         feature_parser,
         keypoints,
         lpips,
+        minilm,
         senet50,
+        wordpiece,
     )
 
 __all__ = [
@@ -38,7 +40,9 @@ __all__ = [
     "feature_parser",
     "keypoints",
     "lpips",
+    "minilm",
     "senet50",
+    "wordpiece",
 ]
 
 __getattr__, __dir__ = attributes_of(__name__, modules=__all__)
