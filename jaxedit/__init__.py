@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jaxedit.directions.files import load_direction, save_direction
     from jaxedit.generators import stylegan2, stylegan2_discriminator
     from jaxedit.generators.base import Generator, sample_z
-    from jaxedit.methods import lelsd, style_intervention
+    from jaxedit.methods import lelsd, sgf, style_intervention
     from jaxedit.spaces import Direction
 
 __version__ = "0.1.0"
@@ -76,6 +76,7 @@ __all__ = [
     "save_direction",
     "segmenters",
     "sentences",
+    "sgf",
     "sheets",
     "spaces",
     "stage_programs",
@@ -96,6 +97,7 @@ _ELSEWHERE = {
     "load_network": "jaxedit.checkpoints:load_network",
     "sample_z": "jaxedit.generators.base:sample_z",
     "save_direction": "jaxedit.directions.files:save_direction",
+    "sgf": "jaxedit.methods.sgf",
     "style_intervention": "jaxedit.methods.style_intervention",
     "stylegan2": "jaxedit.generators.stylegan2",
     "stylegan2_discriminator": "jaxedit.generators.stylegan2_discriminator",

@@ -19,6 +19,7 @@ from jaxedit.generators import (
 from jaxedit.networks import (
     age_gender,
     attributes,
+    auxiliary_mapping,
     bisenet,
     deeplab,
     embedding,
@@ -83,6 +84,13 @@ FAMILIES = {
     ),
     "attributes": Family(
         "network", attributes.AttributesConfig, attributes.init, attributes.AttributeClassifier, 32 * _MILLIONS
+    ),
+    "auxiliary_mapping": Family(
+        "network",
+        auxiliary_mapping.AuxiliaryConfig,
+        auxiliary_mapping.init,
+        auxiliary_mapping.AuxiliaryMapping,
+        128 * _MILLIONS,
     ),
     "bisenet": Family("network", bisenet.BiSeNetConfig, bisenet.init, bisenet.FaceParser, 32 * _MILLIONS),
     "deeplabv3": Family("network", deeplab.DeepLabV3Config, deeplab.init, deeplab.DeepLabV3, 128 * _MILLIONS),

@@ -30,6 +30,7 @@ from jaxedit import (
     metrics,
     nn,
     regions,
+    sgf,
     spaces,
     staged,
     style_intervention,
@@ -47,6 +48,7 @@ from jaxedit.methods.style_intervention import edited_codes
 from jaxedit.networks import (
     age_gender,
     attributes,
+    auxiliary_mapping,
     bisenet,
     deeplab,
     embedding,
@@ -61,12 +63,13 @@ from jaxedit.networks import (
     minilm,
     senet50,
 )
+from jaxedit.networks.auxiliary_mapping import AuxiliaryConfig
 from jaxedit.networks.lpips import LpipsConfig
-from jaxedit.nn import crops, depthwise, haar, resize, winograd
+from jaxedit.nn import crops, depthwise, haar, resize, spectral, winograd
 from jaxedit.nn.depthwise import depthwise_conv2d
 from jaxedit.nn.haar import inverse_haar
 from jaxedit.nn.resize import resize_align_corners
-from jaxedit.training import augment, degradation, gan, gan_terms, losses, supervised
+from jaxedit.training import augment, degradation, gan, gan_terms, losses, supervised, surrogate
 from jaxedit.training.degradation import degrade
 from jaxedit.training.gan_config import config_for
 
@@ -279,6 +282,30 @@ def localised(weights: Any, sample: Any) -> Any:
     state = lelsd.init(key, latents[0], config=lelsd.PAPER)
     state, _ = lelsd.step(key, features, segment, state, lelsd.observe(features, segment, latents), config=lelsd.PAPER)
     return lelsd.found(state)
+
+
+SURROGATE = AuxiliaryConfig(latent_dim=6, condition_dim=2, layers=2, width=8)
+
+
+def surrogate_params() -> Any:
+    return families.init(jax.random.key(0), config=SURROGATE)
+
+
+def surrogate_field(params: Any, sample: Any, config: sgf.SgfConfig) -> Any:
+    """Where a latent comes to whose condition is its first two numbers, and on which way."""
+    z, target = sample
+    z, info = sgf.run(functools.partial(sgf.auxiliary, params), lambda z: z[:2], z, target, config=config)
+    return z, info.path, info.steps.astype(jnp.float32)
+
+
+def spectral_vectors(params: Any, sample: Any) -> Any:
+    """The normalised mapping at a latent; the vectors are shared."""
+    weights, _ = auxiliary_mapping.normalized(params, auxiliary_mapping.singular_vectors(params))
+    return auxiliary_mapping.auxiliary(weights, *sample)
+
+
+def latents_and_conditions() -> Any:
+    return batch(6)(), batch(2)()
 
 
 def intervened(shared: StyleGAN2Generator, sample: Any, steps: int | None) -> Any:
@@ -695,6 +722,60 @@ TABLE = {
     "lelsd.init": Row(
         lambda x, k: lelsd.init(k, x, config=lelsd.LelsdConfig(directions=2)).directions, keys, const(4, 6)
     ),
+    "spectral.spectral_normalized": Row(
+        lambda u, kernel: spectral.spectral_normalized(kernel, u), batch(5, 7), const(7)
+    ),
+    "auxiliary_mapping.auxiliary": Row(
+        lambda p, s: auxiliary_mapping.auxiliary(p, *s), latents_and_conditions, surrogate_params
+    ),
+    "auxiliary_mapping.normalized": Row(spectral_vectors, latents_and_conditions, surrogate_params),
+    "auxiliary_mapping.statistics": Row(
+        lambda _, s: auxiliary_mapping.statistics(*s), lambda: (batch(9, 6)(), batch(9, 2)())
+    ),
+    "sgf.displacement": Row(
+        lambda p, s: sgf.displacement(functools.partial(sgf.auxiliary, p), s[0], s[1], jnp.ones(2), order=2),
+        latents_and_conditions,
+        surrogate_params,
+    ),
+    "sgf.exact_displacement": Row(
+        lambda p, s: sgf.exact_displacement(functools.partial(sgf.auxiliary, p), s[0], s[1], jnp.ones(2)),
+        latents_and_conditions,
+        surrogate_params,
+    ),
+    "sgf.distance": Row(
+        lambda weights, s: sgf.distance(s[0], s[1], weights=weights), lambda: (batch(2)(), -batch(2)()), const(2)
+    ),
+    "sgf.run": Row(
+        lambda p, s: surrogate_field(p, s, sgf.SgfConfig(max_steps=3)),
+        latents_and_conditions,
+        surrogate_params,
+        composed=True,
+    ),
+    "surrogate.loss": Row(
+        lambda p, s: surrogate.loss(
+            {"params": p, "batch_stats": auxiliary_mapping.singular_vectors(p)}, surrogate.Pairs(*s)
+        )[0],
+        lambda: (batch(9, 6)(), batch(9, 2)()),
+        surrogate_params,
+    ),
+    "surrogate.measure": Row(
+        lambda p, s: surrogate.measure(p, surrogate.Pairs(*s)),
+        lambda: (batch(9, 6)(), batch(9, 2)()),
+        surrogate_params,
+        composed=True,
+    ),
+    "surrogate.draw": Row(
+        lambda p, key: surrogate.draw(key, surrogate.Pairs(*p), batch_size=3),
+        keys,
+        lambda: (batch(9, 6)()[0], batch(9, 2)()[0]),
+    ),
+    "metrics.disentanglement_curve": Row(
+        lambda before, after: metrics.disentanglement_curve(before, after, 1), batch(3, 9, 4), const(9, 4)
+    ),
+    "metrics.disentanglement_score": Row(
+        lambda _, s: metrics.disentanglement_score(metrics.DisentanglementCurve(*s), start=True, hold=True),
+        lambda: (batch(5)(), batch(5)()),
+    ),
     "lelsd.step": Row(localised, localisations, const(6, 12), composed=True),
     # One sample is a set here. XLA's TopK on the CPU gathers a divided batch.
     "metrics.nearest_neighbors": Row(
@@ -740,6 +821,10 @@ EXEMPT = {
     *("lelsd.LelsdConfig", "lelsd.Samples", "lelsd.State", "lelsd.Info"),
     *("lelsd.observe", "lelsd.moved", "lelsd.found"),  # in the row of `step`
     *("lelsd.run", "lelsd.step_parts"),  # loops over `step`
+    *("sgf.SgfConfig", "sgf.State", "sgf.Step", "sgf.Info", "sgf.run_batch"),  # the last is called from the host
+    *("sgf.init", "sgf.step", "sgf.closest", "sgf.diverging"),  # parts of `run`, or of what it returns
+    *("auxiliary_mapping.AuxiliaryConfig", "auxiliary_mapping.AuxiliaryMapping", "auxiliary_mapping.init"),
+    *("auxiliary_mapping.singular_vectors", "surrogate.Pairs", "surrogate.fit", "metrics.DisentanglementCurve"),
     *("metrics.Neighbors", "metrics.PrecisionRecall", "metrics.frechet_distance"),
     *(
         "avatars.Factors",
@@ -794,6 +879,10 @@ def test_every_public_array_function_has_a_row():
         feature_parser,
         lpips,
         minilm,
+        sgf,
+        auxiliary_mapping,
+        spectral,
+        surrogate,
         mobile_stylegan,
         senet50,
         biggan,

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from jaxedit.networks import (
         age_gender,
         attributes,
+        auxiliary_mapping,
         bisenet,
         deeplab,
         deeplab_classes,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "age_gender",
     "attributes",
+    "auxiliary_mapping",
     "bisenet",
     "deeplab",
     "deeplab_classes",

@@ -104,6 +104,18 @@ def step(
     return FitState({"params": weights, "batch_stats": statistics}, optimizer), {"loss": value, **metrics}
 
 
+def _steps(key: Array, done: Array, state: FitState, *, at_once: int, **options: Any) -> tuple[FitState, Metrics]:
+    """Steps in one program, after those done; their mean numbers."""
+    if at_once == 1:
+        return step(jax.random.fold_in(key, done + 1), state, **options)
+    state, numbers = lax.scan(
+        lambda state, number: step(jax.random.fold_in(key, number), state, **options),
+        state,
+        done + 1 + jnp.arange(at_once, dtype=jnp.int32),
+    )
+    return state, jax.tree.map(jnp.mean, numbers)
+
+
 def fit(
     key: Key[Array, ""],
     params: Params,
@@ -114,6 +126,7 @@ def fit(
     directory: Path,
     save_every: int = 500,
     log_every: int = 50,
+    at_once: int = 1,
 ) -> Params:
     """Fits a network; the same call again goes on where an earlier one was stopped and gives the same result.
 
@@ -130,13 +143,15 @@ def fit(
             numbers each `log_every` steps) and `snapshots/`; made if needed, and held by one process at a time.
         save_every: Steps between two snapshots.
         log_every: Steps between two rows of the log.
+        at_once: Steps that one call of the program takes, for small networks, whose steps would else be spent on
+            calling; a divisor of `log_every`, `save_every` and the number of steps. Rows of the log are means of them.
 
     Returns:
         The fitted parameters.
 
     Raises:
-        ValueError: `directory` is of another training, or the numbers are not finite any more; the last snapshot
-            before that is kept.
+        ValueError: `directory` is of another training, the numbers are not finite any more (the last snapshot before
+            that is kept), or `at_once` divides something not.
         BlockingIOError: Another process is training in `directory`.
         OSError: `directory` cannot be written.
     """
@@ -145,26 +160,28 @@ def fit(
         "key": jax.random.key_data(key).tolist(),
         "log_every": log_every,
     }
-    jitted = jax.jit(functools.partial(step, config=config), donate_argnums=1)
+    if any(count % at_once for count in (log_every, save_every, config.steps)):
+        raise ValueError(f"{config.steps} steps, {at_once} at once: a multiple would be right")
+    jitted = jax.jit(functools.partial(_steps, config=config, at_once=at_once), donate_argnums=2)
     given = {"draw": traced(draw), "loss": traced(loss)}
     state = jax.tree.map(jnp.copy, init(params, config=config))  # the caller's arrays are not given away
     began = time.monotonic()
 
     def prepare(done: int, state: FitState) -> tuple[FitState, resumable.Advance[FitState]]:
-        program = jitted.lower(key, state, **given).compile()
-        return state, lambda done, state: program(jax.random.fold_in(key, done + 1), state, **given)
+        program = jitted.lower(key, jnp.int32(0), state, **given).compile()
+        return state, lambda done, state: program(key, jnp.int32(done * at_once), state, **given)
 
     def line(done: int, measured: resumable.Measured, speed: float) -> dict[str, float]:
         return {**measured[done], "seconds": round(time.monotonic() - began, 3)}
 
     job = resumable.Job(
         folder=directory,
-        steps=config.steps,
-        log_steps=log_every,
-        snapshot_steps=save_every,
-        unit=("steps", 1),
+        steps=config.steps // at_once,
+        log_steps=log_every // at_once,
+        snapshot_steps=save_every // at_once,
+        unit=("steps", at_once),
         remedy="a smaller learning rate",
-        names=tuple(jax.eval_shape(jitted, key, state, **given)[1]),
+        names=tuple(jax.eval_shape(jitted, key, jnp.int32(0), state, **given)[1]),
         prepare=prepare,
         line=line,
     )
