@@ -63,7 +63,7 @@ def fill(network: Network, rows: Iterable[Row], shapes: Mapping[str, tuple[int, 
 
 
 def check_bytes(tensors: Mapping[str, Tensor]) -> None:
-    """Refuses tensors that nothing of has been read yet, and that claim more memory than any network needs."""
+    """Refuses tensors that claim more memory than any network needs, before one of them is read."""
     if 4 * sum(tensor.size for tensor in tensors.values()) > MAX_BYTES:
         raise ConversionError(f"its tensors have more than {MAX_BYTES >> 20} MiB in float32")
 

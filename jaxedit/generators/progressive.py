@@ -191,7 +191,7 @@ class ProgressiveGenerator(Described):
         z = Space("z", (self.config.z_dim,))
         return (z, z._replace(name="labelled", field="z")) if self.config.c_dim else (z,)
 
-    def advance(self, space: str, latent, *, c=None):
+    def advance(self, space: str, latent, *, c: Any = None):
         """Puts the label beside z, in networks of classes."""
         if space != "z" or not self.config.c_dim:
             raise ValueError(f"space {space!r} has no next one")
