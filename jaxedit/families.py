@@ -12,6 +12,7 @@ from jaxedit.generators import (
     biggan,
     mobile_stylegan,
     mobile_stylegan_staged,
+    progressive,
     stylegan2,
     stylegan2_discriminator,
     stylegan2_staged,
@@ -75,6 +76,13 @@ FAMILIES = {
         mobile_stylegan_staged.StagedMobileStyleGAN,
     ),
     "biggan_deep": Family("generator", biggan.BigGANConfig, biggan.init, biggan.BigGANGenerator, 64 * _MILLIONS),
+    "pggan": Family(
+        "generator",
+        progressive.ProgressiveConfig,
+        progressive.init,
+        progressive.ProgressiveGenerator,
+        64 * _MILLIONS,
+    ),
     "stylegan2_discriminator": Family(
         "discriminator",
         stylegan2_discriminator.DiscriminatorConfig,

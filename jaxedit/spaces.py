@@ -144,12 +144,14 @@ def edited(generator: Generator, latent: Any, edits: Edits = (), *, start: str |
         The latent in the last space.
 
     Raises:
-        ValueError: A space that the generator does not have, an edit before `start`, or a condition after the first.
+        ValueError: A space that the generator does not have, an edit before `start`, or a condition after the first or
+            of a generator of one space.
     """
     spaces = generator.spaces
     first = 0 if start is None else space_index(generator, start)
-    if first and condition:
-        raise ValueError(f"{', '.join(condition)}: only a latent in {spaces[0].name} depends on it")
+    if condition and (first or len(spaces) == 1):
+        what = "no latent" if len(spaces) == 1 else f"only a latent in {spaces[0].name}"
+        raise ValueError(f"{', '.join(condition)}: {what} depends on it")
     places = [added_at(generator, direction.space) for direction, _ in edits]
     if early := [direction.space for place, (direction, _) in zip(places, edits, strict=True) if place < first]:
         raise ValueError(f"a latent in {start} cannot be edited in {early[0]}, which comes before")

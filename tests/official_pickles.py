@@ -44,6 +44,7 @@ def _official(module: str, name: str, kind: Any) -> Any:
 
 _OFFICIAL: dict[tuple[str, str], Any] = {}
 Network = _official("dnnlib.tflib.network", "Network", type("Network", (), {}))
+ProgressiveNetwork = _official("tfutil", "Network", type("Network", (), {}))
 EasyDict = _official("dnnlib.util", "EasyDict", type("EasyDict", (dict,), {}))
 RebuildTensor = _official("torch._utils", "_rebuild_tensor_v2", lambda *_: None)
 RebuildParameter = _official("torch._utils", "_rebuild_parameter", lambda *_: None)

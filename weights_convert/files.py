@@ -180,6 +180,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any] | None] = {
     ("argparse", "Namespace"): record("argparse.Namespace"),
     ("dnnlib.tflib.network", "Network"): record("dnnlib.tflib.network.Network"),
     ("tfutil", "Network"): record("tfutil.Network"),
+    ("network", "Network"): record("network.Network"),
     ("numpy", "ndarray"): None,
     ("numpy", "dtype"): NumpyDtype,
     ("torch", "Size"): _size,

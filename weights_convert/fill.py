@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from weights_convert.errors import ConversionError, listing
+from weights_convert.errors import ConversionError, listing, printable
 from weights_convert.names import BANDS, FIR_SUMS, IGNORED, LAYOUTS, Row, adjust, side_by_side
 from weights_convert.options import Network
 from weights_convert.tensors import Tensor
@@ -60,6 +60,21 @@ def fill(network: Network, rows: Iterable[Row], shapes: Mapping[str, tuple[int, 
         value = _relayout(network.tensors[name], row, network)
         arrays[row.leaf][... if row.columns is None else (..., row.columns)] = value
     return arrays
+
+
+def check_bytes(tensors: Mapping[str, Tensor]) -> None:
+    """Refuses tensors that claim more memory than any network needs, before one of them is read."""
+    if 4 * sum(tensor.size for tensor in tensors.values()) > MAX_BYTES:
+        raise ConversionError(f"its tensors have more than {MAX_BYTES >> 20} MiB in float32")
+
+
+def taken(tensors: dict[str, Tensor], name: str) -> np.ndarray:
+    """Takes a kernel's tensor out, to compute with."""
+    tensor = tensors.pop(name, None)
+    if tensor is None or tensor.dtype not in FLOATS or not 0 < tensor.size <= tensor.storage.length:
+        what = "missing" if tensor is None else f"{tensor.dtype} of shape {tensor.shape}"
+        raise ConversionError(f"{name} is {printable(what, 100)}, so the kernel is not known")
+    return tensor.numpy()
 
 
 def _source_shape(row: Row, network: Network, target: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,8 +9,8 @@ from weights_convert.values import TENSORS, named_tensors
 
 READ = (
     "NVIDIA's StyleGAN2 pickles, of TensorFlow or PyTorch, .pt files of rosinality's stylegan2-pytorch, MobileStyleGAN,"
-    " BigGAN-deep, DeepLab, SE-ResNet-50 of VGGFace2, models of sentence-transformers, and the networks of LPIPS,"
-    " face-api and face-parsing.PyTorch are read"
+    " ProgressiveGAN, BigGAN-deep, DeepLab, SE-ResNet-50 of VGGFace2, models of sentence-transformers, and the networks"
+    " of LPIPS, face-api and face-parsing.PyTorch are read"
 )
 MAX_NAMES, MAX_VALUES = 2000, 100_000
 SAVE_NETWORK = "it does not say how the network was built; save the network itself: pickle.dump(dict(G_ema=G), file)"
@@ -39,8 +39,10 @@ NAMES = {
 def description(content: Any) -> str | None:
     """What a file without a StyleGAN2 network holds; None if that is not known."""
     items = content if type(content) in (list, tuple) else [content]
-    if items and all(type(item) is Record and item.kind == "tfutil.Network" for item in items):
-        return "the progressive GAN before StyleGAN"
+    if items and all(type(item) is Record and item.kind == "network.Network" for item in items):
+        return (
+            "a ProgressiveGAN of its Theano code, which misc.load_pkl and misc.save_pkl of the TensorFlow code convert"
+        )
     if items and all(type(item) in TENSORS for item in items):
         return "tensors without names, perhaps latents or a direction, which `jaxedit edit` reads as they are"
     names = [name for name, _ in islice(named_tensors(content, MAX_VALUES), MAX_NAMES)]

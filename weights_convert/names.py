@@ -60,6 +60,7 @@ LAYOUTS = {
     "noise": Layout("h w", "1 1 h w", "h w", "1 1 h w"),
     "strength": Layout("", "", "", "1", torch="1"),
     "conv": Layout("h w i o", "h w i o", "o i h w", "o i h w", torch="o i h w", flax="h w i o", tfjs="h w i o"),
+    "spread": Layout("h w i o", "i o h w", torch="o i h w"),
     "pointwise": Layout("i o", "1 1 i o", "o i 1 1", "o i 1 1", torch="o i 1 1", tfjs="1 1 i o"),
     "table": Layout("n o", torch="n o"),
     "mapped": Layout("i o", openvino="o i", lightning="o i"),
@@ -82,6 +83,8 @@ def adjust(array: np.ndarray, layout: str, source: Format) -> np.ndarray:
     """What differs between the formats besides the layout, undone on an array that already has the target's axes."""
     if layout == "modulated_up" and source != "tensorflow":
         return array[::-1, ::-1]  # both PyTorch forms store the up-sampling kernels flipped
+    if layout == "spread" and source == "torch":
+        return array[::-1, ::-1]  # a convolution of one padded pixel
     if layout == "style_bias" and source == "tensorflow":
         return array + np.float32(1)  # TensorFlow adds the one at run time
     if layout == "mapped" and source == "openvino":  # exported with the gain that ours applies at run time

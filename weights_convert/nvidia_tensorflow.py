@@ -65,12 +65,19 @@ def _collect(tensors: dict[str, Tensor], prefix: str, source: Any, seen: list[An
     if type(components) is not dict or type(variables) is not list:
         version = described(state.get("version"))
         raise ConversionError(f"a network of version {version} without components or variables, so not StyleGAN2")
+    add_variables(tensors, prefix, variables)
+    for component, child in components.items():
+        _collect(tensors, f"{prefix}{component}/", child, seen)
+
+
+def add_variables(tensors: dict[str, Tensor], prefix: str, variables: Any) -> None:
+    """Puts the variables of a network under their names."""
+    if type(variables) is not list:
+        raise ConversionError("a network without a list of variables")
     for variable in variables:
         if type(variable) is not tuple or len(variable) != 2 or type(variable[0]) is not str:
             raise ConversionError("a variable that is not a pair of name and array")
         add_tensor(tensors, prefix + variable[0], variable[1])
-    for component, child in components.items():
-        _collect(tensors, f"{prefix}{component}/", child, seen)
 
 
 def _shared(options: Options) -> dict[str, Any]:

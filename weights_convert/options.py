@@ -15,6 +15,7 @@ ROLES: dict[str, Role] = {
     "stylegan2_discriminator": "discriminator",
     "mobile_stylegan": "generator",
     "biggan_deep": "generator",
+    "pggan": "generator",
 }
 MAX_WIDTH = 1 << 16
 MAX_TENSORS = 10_000  # of one network; the largest official one has about 200

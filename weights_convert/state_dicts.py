@@ -41,7 +41,7 @@ class StateDict(NamedTuple):
 
 def kind(value: Any) -> str:
     """The network that a state dict is of, as `--network` and the families call it; empty if it is of none."""
-    names = set(_plain(value)) if type(value) is dict else set()
+    names = set(plain_names(value)) if type(value) is dict else set()
     return next((name for name, known in STATE_DICTS.items() if known.marks <= names), "")
 
 
@@ -53,13 +53,14 @@ def role(value: Any) -> Role | None:
 def network(name: str, role: Role, source: dict[str, Any]) -> Network:
     """The tensors by their own names; those that inference does not use are left out."""
     family, tensors = kind(source), dict[str, Tensor]()
-    for key, value in _plain(source).items():
+    for key, value in plain_names(source).items():
         if not re.fullmatch(STATE_DICTS[family].unused, key):
             add_tensor(tensors, key, value)
     return Network(family, "torch", STATE_DICTS[family].config(tensors), tensors)
 
 
-def _plain(source: dict[str, Any]) -> dict[str, Any]:
+def plain_names(source: dict[Any, Any]) -> dict[str, Any]:
+    """A state dict without a wrapper's prefix."""
     wrapped = all(str(key).startswith(WRAPPER) for key in source)
     return {str(key).removeprefix(WRAPPER if wrapped else ""): value for key, value in source.items()}
 

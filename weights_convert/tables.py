@@ -14,6 +14,7 @@ from weights_convert.names_face_api import (
 )
 from weights_convert.names_lpips import lpips_rows
 from weights_convert.names_mobile import mobile_rows
+from weights_convert.names_progressive import progressive_rows
 from weights_convert.options import Format, Network
 from weights_convert.state_dicts import official_rows
 
@@ -25,6 +26,10 @@ NVIDIA = (
 STUDENT = (
     f"{KEPT} MobileStyleGAN's published weights were distilled from NVIDIA's StyleGAN2, whose licence allows"
     " non-commercial use only: treat them alike."
+)
+PROGRESSIVE = (
+    f"{KEPT} NVIDIA's ProgressiveGAN weights, in any format, are under the licence CC BY-NC 4.0: non-commercial use"
+    " only."
 )
 DEEPMIND = (
     f"{KEPT} BigGAN-deep's are DeepMind's of TensorFlow Hub, in the form of pytorch-pretrained-BigGAN, which is under"
@@ -44,6 +49,7 @@ TABLES = {
     "stylegan2": Table(generator_rows, NVIDIA),
     "stylegan2_discriminator": Table(discriminator_rows, NVIDIA),
     "mobile_stylegan": Table(mobile_rows, STUDENT),
+    "pggan": Table(progressive_rows, PROGRESSIVE),
     "biggan_deep": Table(biggan_rows, DEEPMIND),
     "lpips": Table(lpips_rows, f"{KEPT} LPIPS is under the BSD licence."),
     "face_recognition": Table(face_recognition_rows, FACE_API),

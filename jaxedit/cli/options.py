@@ -67,9 +67,10 @@ class Edit(Drawing):
     seeds: tuple[str, ...] = ()
     """Seeds to edit, such as 0 1 2, 0-31 or 0,4,7-9. Give these or --latents."""
     latents: Path | None = None
-    """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim), of BigGAN z codes (N, z_dim): .npy, .npz,
-    .safetensors, .pt. Named code0000, ... (num_ws, w_dim) is one W+ code. A file with a code under each of several
-    names, or a folder of files with one code each: the pictures have these names, with _ for dots and slashes."""
+    """File of W+ codes (N, num_ws, w_dim) or W codes (N, w_dim), of BigGAN and ProgressiveGAN z codes (N, z_dim):
+    .npy, .npz, .safetensors, .pt. Named code0000, ... (num_ws, w_dim) is one W+ code. A file with a code under each of
+    several names, or a folder of files with one code each: the pictures have these names, with _ for dots and
+    slashes."""
     direction: Annotated[tuple[Path, ...], Named(alias="directions")] = ()
     """Direction file: .npy, .npz, .safetensors, .pt (never executed); FILE:ROW, one of several in a file, such as
     GANSpace's pca.npz:3; or of the built-in generator an attribute, such as smile. Several are added up, after one

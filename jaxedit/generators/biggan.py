@@ -22,10 +22,9 @@ from jaxtyping import Array, Float, Key
 
 from jaxedit.generators.base import Layer, Space
 from jaxedit.generators.biggan_layers import Attention, Block, Conv, LastNorm, place_of
+from jaxedit.generators.shapes import ONE_SAMPLE, check_c, check_z
 from jaxedit.nn.described import Described
 from jaxedit.nn.pytrees import Params, frozen_pytree
-
-_VMAP = "functions take one sample and jax.vmap makes the batch"
 
 
 class BigGANLayer(NamedTuple):
@@ -204,13 +203,8 @@ def condition(
     Raises:
         ValueError: Not one z, no class, or a truncation out of range.
     """
-    if np.shape(z) != (config.z_dim,):
-        raise ValueError(f"z has shape {np.shape(z)}; {(config.z_dim,)} is right: {_VMAP}")
-    if c is None or np.shape(c) != (config.c_dim,):
-        given = (
-            "a label c is needed" if c is None else f"c has shape {np.shape(c)}; {(config.c_dim,)} is right: {_VMAP}"
-        )
-        raise ValueError(f"this network has {config.c_dim} classes, so {given}")
+    check_z(z, config)
+    check_c(c, config)
     if isinstance(truncation_psi, int | float) and not 0 < truncation_psi <= 1:
         raise ValueError(f"truncation_psi is {truncation_psi}; above 0 and at most 1 would be right")
     embedding: Any = GeneratorNetwork(config).apply({"params": params}, c, method="embedded")
@@ -248,7 +242,7 @@ def synthesize(
     if not isinstance(latent, BigGANLatent):
         raise ValueError("synthesize takes a latent with its class and truncation: generator.advance('z', z, c=c)")
     if (found := tuple(map(np.shape, latent))) != shapes:
-        raise ValueError(f"the latent has shapes {found}; {shapes} are right: {_VMAP}")
+        raise ValueError(f"the latent has shapes {found}; {shapes} are right: {ONE_SAMPLE}")
     latent = BigGANLatent(*map(jnp.asarray, latent))
     network = GeneratorNetwork(config)
     image, features = network.apply({"params": params}, latent, compute_dtype, method="synthesis")  # pyright: ignore[reportGeneralTypeIssues]

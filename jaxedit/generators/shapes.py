@@ -9,13 +9,24 @@ from typing import Any
 
 import numpy as np
 
-_BATCH = "functions take one sample and jax.vmap makes the batch, as in jax.vmap(generator.styles)(ws)"
+ONE_SAMPLE = "functions take one sample and jax.vmap makes the batch"
+_BATCH = f"{ONE_SAMPLE}, as in jax.vmap(generator.styles)(ws)"
 
 
 def check_z(z: Any, config: Any) -> None:
     """Raises ValueError unless `z` is one latent of Z."""
     if np.shape(z) != (config.z_dim,):
-        raise ValueError(f"z has shape {np.shape(z)}; {(config.z_dim,)} is right: {_BATCH}")
+        raise ValueError(f"z has shape {np.shape(z)}; {(config.z_dim,)} is right: {ONE_SAMPLE}")
+
+
+def check_c(c: Any, config: Any) -> None:
+    """Raises ValueError unless `c` is the label of one sample, or None for a network without classes."""
+    if (c is None) == bool(config.c_dim):
+        raise ValueError(
+            f"this network has {config.c_dim} classes, so a label c is {'needed' if config.c_dim else 'not accepted'}"
+        )
+    if c is not None and np.shape(c) != (config.c_dim,):
+        raise ValueError(f"c has shape {np.shape(c)}; {(config.c_dim,)} is right: {ONE_SAMPLE}")
 
 
 def check_w(w: Any, config: Any) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxedit.generators.config import check_config
-from jaxedit.generators.shapes import check_styles, check_w, check_z
+from jaxedit.generators.shapes import check_c, check_styles, check_w, check_z
 from jaxedit.generators.style_based import StyleBased, split_by_layer, truncated
 from jaxedit.nn import Dense, StyleConv, ToRGB, leaky_relu, normalize_second_moment, upsample2d
 from jaxedit.nn.pytrees import Params, frozen_pytree
@@ -229,10 +229,7 @@ def map_latent(
         ValueError: Not one z, or a conditional network got no label, or an unconditional one got one.
     """
     check_z(z, config)
-    if (c is None) == bool(config.c_dim):
-        raise ValueError(
-            f"this network has {config.c_dim} classes, so a label c is {'needed' if config.c_dim else 'not accepted'}"
-        )
+    check_c(c, config)
     inputs = (jnp.asarray(z), c, truncation_psi, truncation_cutoff)
     w: Any = MappingNetwork(config).apply({"params": params["mapping"]}, *inputs)
     return w

@@ -27,6 +27,8 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _OPTIONS = ("padding", "stride", "dilation", "kernel_dilation", "reverse", "precision")
+_PHASES: dict[tuple[int, ...], Padding] = {(3, 3): ((1, 1), (0, 0)), (4, 4): ((1, 0), (0, 1))}
+"""By the taps of a transposed convolution, what even and odd outputs are padded with."""
 
 
 def conv2d(
@@ -100,8 +102,8 @@ def _plain(
 
 
 def _cpu(x: Array, kernel: Array, *, padding: Padding, reverse: bool, precision: Any, **steps: int) -> Array:
-    """Winograd where it pays; a pointwise convolution as a product of matrices; a transposed 3x3 one in its phases; a
-    wide atrous one as one product of all taps; no reversal left for XLA to fold."""
+    """Winograd where it pays; a pointwise convolution as a product of matrices; a transposed 3x3 or 4x4 one in its
+    phases; a wide atrous one as one product of all taps; no reversal left for XLA to fold."""
     stride, dilation, atrous = steps["stride"], steps["dilation"], steps["kernel_dilation"]
     keeps = kernel.shape[:2] == (3, 3) and padding == ((atrous, atrous), (atrous, atrous)) and stride == dilation == 1
     if keeps and precision is None and _winograd_pays(x, kernel, atrous):
@@ -110,8 +112,8 @@ def _cpu(x: Array, kernel: Array, *, padding: Padding, reverse: bool, precision:
         kernel = lax.optimization_barrier(_orient(kernel, True))
     if kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0)) and stride == dilation == 1:
         return jnp.dot(x, kernel[0, 0], precision=precision)  # up to a third faster
-    if dilation == 2 and stride == atrous == 1 and kernel.shape[:2] == (3, 3) and padding == ((2, 2), (2, 2)):
-        return _transposed_3x3_in_phases(x, kernel, precision)
+    if dilation == 2 and stride == atrous == 1 and kernel.shape[:2] in _PHASES and padding == ((2, 2), (2, 2)):
+        return _transposed_in_phases(x, kernel, precision)
     if atrous > 1 and stride == dilation == 1 and kernel.shape[2] >= 4 * kernel.shape[3]:
         return _product_of_taps(x, kernel, padding, atrous, precision)
     return _plain(x, kernel, padding=padding, reverse=False, precision=precision, **steps)
@@ -169,16 +171,16 @@ def _product_of_taps(x: Array, kernel: Array, padding: Padding, atrous: int, pre
     return out
 
 
-def _transposed_3x3_in_phases(x: Array, kernel: Array, precision: Any) -> Array:
-    """`[N, H, W, I]` to `[N, 2H + 1, 2W + 1, O]`: even outputs see kernel taps 0 and 2, odd ones tap 1."""
-    taps = (slice(0, 3, 2), slice(1, 2))
-    pads = ((1, 1), (0, 0))
+def _transposed_in_phases(x: Array, kernel: Array, precision: Any) -> Array:
+    """`[N, H, W, I]` to `[N, 2H + 1, 2W + 1, O]`, or to `[N, 2H, 2W, O]` with four taps: even outputs see kernel taps 0
+    and 2, odd ones 1 and 3."""
+    pads = _PHASES[kernel.shape[:2]]
 
     def row(vertical: int) -> Array:
         even, odd = (
             lax.conv_general_dilated(
                 x,
-                kernel[taps[vertical], taps[horizontal]],
+                kernel[vertical::2, horizontal::2],
                 (1, 1),
                 (pads[vertical], pads[horizontal]),
                 dimension_numbers=_DIMENSIONS,
@@ -192,13 +194,14 @@ def _transposed_3x3_in_phases(x: Array, kernel: Array, precision: Any) -> Array:
 
 
 def _interleave(even: Array, odd: Array, *, axis: int) -> Array:
-    """`n + 1` even and `n` odd slices to `2n + 1` slices along `axis`."""
+    """`n` or `n + 1` even and `n` odd slices one after the other along `axis`."""
+    total = even.shape[axis] + odd.shape[axis]
     widths = [(0, 0)] * odd.ndim
-    widths[axis] = (0, 1)
+    widths[axis] = (0, even.shape[axis] - odd.shape[axis])
     pairs = jnp.stack([even, jnp.pad(odd, widths)], axis + 1)
     shape = list(even.shape)
     shape[axis] *= 2
-    return lax.slice_in_dim(pairs.reshape(shape), 0, shape[axis] - 1, axis=axis)
+    return lax.slice_in_dim(pairs.reshape(shape), 0, total, axis=axis)
 
 
 def _input_transpose(

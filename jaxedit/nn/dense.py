@@ -21,9 +21,10 @@ def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jax.nn.leaky_relu(x, 0.2) * 2**0.5
 
 
-def normalize_second_moment(x: Float[Array, " features"]) -> Float[Array, " features"]:
-    """Divides `[features]` by its root mean square: `normalize_2nd_moment` of stylegan2-ada-pytorch (epsilon 1e-8)."""
-    return x * lax.rsqrt(jnp.mean(jnp.square(x)) + 1e-8)
+def normalize_second_moment(x: Float[Array, "*pixels features"]) -> Float[Array, "*pixels features"]:
+    """Divides `[..., features]` by the root mean square of the last axis: `normalize_2nd_moment` of
+    stylegan2-ada-pytorch, and `pixel_norm` of progressive_growing_of_gans (epsilon 1e-8)."""
+    return x * lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-8)
 
 
 class Dense(nn.Module):
