@@ -1,5 +1,6 @@
 """Latency of synthesis: forward, forward + gradient to the styles, and gradient steps inside `lax.scan`; or
-of an editing method (`benchmarks.latency_style_intervention`, `benchmarks.latency_lelsd`).
+of an editing method (`benchmarks.latency_style_intervention`, `benchmarks.latency_lelsd`,
+`benchmarks.latency_sgf`).
 
     python -m benchmarks.latency --resolutions 256 1024
     python -m benchmarks.latency --method style_intervention --resolutions 1024
@@ -27,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import floors, latency_lelsd, latency_style_intervention, measure
+from benchmarks import floors, latency_lelsd, latency_sgf, latency_style_intervention, measure
 from benchmarks.peers.ada import VARIANTS, AdaPeer
 from benchmarks.peers.process import PeerProcess
 from benchmarks.peers.random_face import OpenVinoPeer
@@ -45,7 +46,7 @@ INPUTS = 4
 class Options:
     """Measure the latency of a generator's synthesis or of an editing method."""
 
-    method: Literal["synthesis", "style_intervention", "lelsd"] = "synthesis"
+    method: Literal["synthesis", "style_intervention", "lelsd", "sgf"] = "synthesis"
     """What to measure; --precisions and --tasks are for synthesis."""
     resolutions: tuple[int, ...] = (256, 1024)
     """Output sizes in pixels of StyleGAN2 with random weights."""
@@ -195,6 +196,8 @@ def run(options: Options) -> Iterator[dict[str, Any]]:
                 rows = latency_style_intervention.benchmark(generator, options.batches, options.repeats, peers)
             elif options.method == "lelsd":
                 rows = latency_lelsd.benchmark(generator, options.repeats, ceilings["float32"])
+            elif options.method == "sgf":
+                rows = latency_sgf.benchmark(generator, options.repeats, ceilings["float32"])
             else:
                 rows = synthesis(generator, options, peers, ceilings)
             for row in rows:

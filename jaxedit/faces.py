@@ -28,6 +28,9 @@ ATTRIBUTES = ("gender", "age", "smile", "mouth_open", "narrow_eyes", "surprise",
 SIGNED = ("gender", "smile", "surprise")
 """Those of `ATTRIBUTES` that are log odds, of which 0 means undecided; the others are measures."""
 
+DECIDED = ("gender", "smile")
+"""Those of `SIGNED` whose 0 has many faces on either side."""
+
 FAMILIES = ("face_detector", "face_landmarks", "face_recognition", "age_gender", "face_expressions")
 _DETECTED = 224
 _PIXELS = 256  # images are averaged down to about this side before crops of 112 and 150 pixels are taken

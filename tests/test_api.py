@@ -79,6 +79,7 @@ MODULES = {
     "alignment": "jaxedit.alignment",
     "faces": "jaxedit.faces",
     "segmenters": "jaxedit.segmenters",
+    "conditions": "jaxedit.conditions",
     "gan": "jaxedit.training.gan",
     "gan_config": "jaxedit.training.gan_config",
     "loop": "jaxedit.training.loop",
@@ -359,7 +360,7 @@ LAYERS = (
     {"checkpoints", "stage_programs", "batch"},
     {"directions", "methods"},
     {"training"},
-    {"avatars", "bag_of_words", "datasets", "faces", "segmenters", "sentences"},
+    {"avatars", "bag_of_words", "conditions", "datasets", "faces", "segmenters", "sentences"},
     {"cli", "__main__"},
 )
 """Files and folders of the library, from the foundations up: none imports from above."""

@@ -3,7 +3,7 @@ JSON and sheets."""
 
 import sys
 
-from benchmarks.reproduce import lelsd, published_directions, style_intervention
+from benchmarks.reproduce import lelsd, published_directions, sgf, style_intervention
 from jaxedit.cli.arguments import UsageError, parse_command
 from jaxedit.memory import keep_freed_memory
 
@@ -12,6 +12,7 @@ if __name__ == "__main__":
     studies = {
         "style_intervention": (style_intervention.Options, style_intervention.main),
         "lelsd": (lelsd.Options, lelsd.main),
+        "sgf": (sgf.Options, sgf.main),
         "published_directions": (published_directions.Options, published_directions.main),
     }
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.reproduce.style_intervention_report import JOINT
 from benchmarks.reproduce.world import Plan
 from jaxedit import batch, checkpoints, faces
+from jaxedit.conditions import calibrated
 from jaxedit.faces import FaceNetworks
 from jaxedit.generators.base import sample_z
 from jaxedit.spaces import edited
@@ -30,8 +31,6 @@ PLAN = Plan(
 )
 _REGIONS = {"smile": "mouth", "mouth_open": "mouth", "narrow_eyes": "eyes"}
 _CALIBRATED = 200  # samples
-_DECIDED = ("gender", "smile")  # by the network; of all others about half of the samples are above the mean
-_PROBIT = 1.702  # the logistic function of so many deviations is about the normal distribution's
 
 
 class FaceWorld(NamedTuple):
@@ -74,9 +73,7 @@ def load(generator: Path, networks: Path) -> FaceWorld:
     shared = checkpoints.load(generator), faces.load(networks)
     latents = np.stack([np.asarray(sample_z(seed, shared[0].config.z_dim)) for seed in range(_CALIBRATED)])
     scores = batch.collected(batch.map_samples(_scored, shared, latents, batch_size=FaceWorld.batch))
-    signed = np.isin(faces.ATTRIBUTES, _DECIDED)
-    middle = np.where(signed, 0, scores.mean(axis=0)).astype(np.float32)
-    scale = np.where(signed, 1, _PROBIT / scores.std(axis=0)).astype(np.float32)
+    middle, scale = calibrated(scores, signed=np.isin(faces.ATTRIBUTES, faces.DECIDED))
     return FaceWorld(*shared, jnp.asarray(middle), jnp.asarray(scale))
 
 

@@ -15,8 +15,10 @@ from jaxedit.cli.options import (
     Generate,
     Info,
     Intervene,
+    Manipulate,
     Palette,
     TrainStyleGAN2,
+    TrainSurrogate,
 )
 
 
@@ -44,6 +46,8 @@ COMMANDS = {
     "fit-parser": Row(FitParser, "fit_parser", "; the same command goes on from the last snapshot"),
     "find-direction": Row(FindDirection, "find_direction"),
     "palette": Row(Palette, "palette"),
+    "train-surrogate": Row(TrainSurrogate, "train_surrogate", "; the same command goes on from there"),
+    "manipulate": Row(Manipulate, "manipulate"),
     "info": Row(Info, "info"),
     "train-stylegan2": Row(TrainStyleGAN2, "train_stylegan2", "; the same command goes on from the last snapshot"),
 }

@@ -286,6 +286,101 @@ class Palette(Computing):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainSurrogate(Computing):
+    """Train what `manipulate` needs (SGF): a network that says how latents move for what is read off their pictures.
+
+    Samples are drawn, looked at and kept in DIR/pairs; the network is DIR/surrogate. The same command goes on where it
+    was stopped.
+    """
+
+    checkpoint: Positional[Path]
+    """Checkpoint directory, as written by `python -m weights_convert`, or `avatars` for the built-in generator."""
+    output: Path
+    """Directory of this training; made if needed."""
+    condition: Annotated[tuple[Literal["attributes", "keypoints", "captions"], ...], Named(alias="conditions")] = (
+        "attributes",
+    )
+    """What is read off a picture: attributes, 68 keypoints, the embedding of a caption, or several together."""
+    faces: Path | None = None
+    """Folder of face-api's networks, which tell attributes and keypoints of faces."""
+    classifier: Path | None = None
+    """Checkpoint of another network that tells attributes, such as a fine-tuned SE-ResNet-50 ..."""
+    attributes: tuple[str, ...] = ()
+    """... and the names of its outputs."""
+    sentences: Path | None = None
+    """Checkpoint of the encoder of captions, all-MiniLM-L6-v2. Default: a bag of words. Captions are of avatars."""
+    captioner_images: int = 50_000
+    """Avatars that the network which tells captions' embeddings is trained on before."""
+    space: str | None = None
+    """Space of the latents, of StyleGAN2 z or w. Default: w where there is one."""
+    samples: int = 200_000
+    """Pairs of latents and conditions."""
+    truncation_psi: float = 0.8
+    """Truncation of the samples towards the average w; for BigGAN see `generate`."""
+    label: Annotated[int | None, Named("class")] = None
+    """Class label of a conditional network."""
+    layers: int | None = None
+    """Of the network. Default: 6 in the first space, else 15."""
+    width: int = 512
+    """Features of its layers."""
+    steps: int = 500_000
+    """Of the training, a multiple of 100."""
+    batch_size: int = 8
+    """Pairs in a step."""
+    learning_rate: float = 2e-4
+    """Of Adam at its highest: a short warm-up comes before, a cosine down to zero after it."""
+    seed: int = 0
+    """Of the samples and of the training."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manipulate(Computing):
+    """Change what is read off pictures to a target (SGF): attributes, keypoints or a caption, one edit after the other.
+
+    The folder gets seed0000_1.png, ... after each edit, latents.safetensors, manipulate.json with what was reached,
+    grid.png, and path.png, the way of each edit.
+    """
+
+    checkpoint: Positional[Path]
+    """Checkpoint directory, as written by `python -m weights_convert`, or `avatars` for the built-in generator."""
+    surrogate: Path
+    """Directory of `train-surrogate` for this generator."""
+    output: Path
+    """Directory for the files; made if needed."""
+    seeds: tuple[str, ...] = ("0-3",)
+    """Seeds to edit, such as 0 1 2, 0-31 or 0,4,7-9."""
+    to: tuple[str, ...] = ()
+    """Edits, one after the other, such as `smile=1 age=0,eyeglasses=1`: probabilities that attributes shall have, those
+    with commas between them at once, others held ..."""
+    keypoints: Annotated[tuple[Path, ...], Named(alias="like")] = ()
+    """... then such as move the 68 keypoints: a file of x and y, -1 and 1 at the image's edges (.npy, .csv), or a
+    picture whose keypoints are taken ..."""
+    caption: Annotated[tuple[str, ...], Named(alias="captions")] = ()
+    """... then such as make a caption true: "a woman with red hair and glasses"."""
+    faces: Path | None = None
+    """Folder of face-api's networks, if `train-surrogate` was given it."""
+    classifier: Path | None = None
+    """The network of attributes, if `train-surrogate` was given it."""
+    sentences: Path | None = None
+    """The encoder of captions, if `train-surrogate` was given it."""
+    order: int = 1
+    """Terms of the Neumann series after the first."""
+    step: float = 0.2
+    """Part of the way that a step is meant to go."""
+    max_steps: int = 30
+    """At most so many for each edit."""
+    threshold: float = 0.1
+    """How close is close enough: of an attribute's probability; of keypoints 0.15 times this of the image's width, of
+    captions 3 times this."""
+    solver: Literal["euler", "midpoint", "rk4"] = "euler"
+    """Of the differential equation."""
+    label: Annotated[int | None, Named("class")] = None
+    """Class label of a conditional network."""
+    existing: Literal["error", "overwrite"] = "error"
+    """What to do if the directory holds a sheet already."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
     """Print what a checkpoint directory or a direction file holds."""
 
@@ -389,5 +484,16 @@ RENAMED = {
 """Options of NVIDIA's and others' programs, and the fields that they are here."""
 
 Command = (
-    Generate | Edit | Intervene | FitDirection | FitParser | FindDirection | Palette | Info | Demo | TrainStyleGAN2
+    Generate
+    | Edit
+    | Intervene
+    | FitDirection
+    | FitParser
+    | FindDirection
+    | Palette
+    | Info
+    | Demo
+    | TrainStyleGAN2
+    | TrainSurrogate
+    | Manipulate
 )

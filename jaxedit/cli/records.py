@@ -15,9 +15,11 @@ import numpy as np
 
 import jaxedit
 from jaxedit.atomic import replacing
-from jaxedit.cli.options import Drawing, FindDirection, FitParser, Generate, Palette
+from jaxedit.cli.options import Drawing, FindDirection, FitParser, Generate, Manipulate, Palette, TrainSurrogate
 from jaxedit.generators.base import Generator
 from jaxedit.settings import with_defaults
+
+Sampling = FitParser | FindDirection | Palette | TrainSurrogate
 
 
 def check_latent_options(command: Drawing, generator: Generator, *, conditioned: bool) -> None:
@@ -44,14 +46,16 @@ def condition_of(command: Drawing) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value != defaults[name]}
 
 
-def sample_condition(command: FitParser | FindDirection | Palette, generator: Generator) -> dict[str, Any]:
+def sample_condition(command: Sampling, generator: Generator) -> dict[str, Any]:
     """What a generator's `advance` is told of a command's samples: class and truncation, as far as it has them."""
     truncation = {"truncation_psi": np.float32(command.truncation_psi)}
     return class_condition(command, generator) | (truncation if "truncation_psi" in generator.conditions else {})
 
 
 def class_condition(
-    command: Drawing | FitParser | FindDirection | Palette, generator: Generator, conditioned: bool = True
+    command: Drawing | Sampling | Manipulate,
+    generator: Generator,
+    conditioned: bool = True,
 ) -> dict[str, np.ndarray]:
     """What a generator's `advance` is told of the class: nothing if it has none, or latents are of a later space."""
     classes = generator.config.c_dim if "c" in generator.conditions else 0
