@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from benchmarks import floors, measure
 from jaxedit import families, sgf
-from jaxedit.cli.surrogates import Seen, condition_of
+from jaxedit.cli.surrogates import Seen, condition_of, latent_of
 from jaxedit.conditions import Conditions
 from jaxedit.networks.attributes import AttributesConfig
 from jaxedit.networks.auxiliary_mapping import AuxiliaryConfig, singular_vectors
@@ -82,7 +82,8 @@ def _training(seen: Seen, repeats: int) -> dict[str, Any]:
 
 def _manipulation(seen: Seen, batch: int, repeats: int, ceilings: tuple[float, float]) -> dict[str, Any]:
     config = sgf.SgfConfig(max_steps=_STEPS, threshold=0.0)
-    z = jax.vmap(seen.generator.map)(jax.random.normal(jax.random.key(5), (batch, seen.generator.config.z_dim)))
+    z = jax.random.normal(jax.random.key(5), (batch, seen.generator.config.z_dim))
+    z = jax.vmap(functools.partial(latent_of, seen, space="w"))(z)
     target = jax.random.uniform(jax.random.key(6), (batch, seen.conditions.dimensions))
 
     def run(seen: Seen, z: Any, target: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`jaxedit train-surrogate` and `jaxedit manipulate`: pairs, conditions, targets, what is written and what is refused."""
+"""`jaxedit train-surrogate` and `manipulate`: pairs, conditions, targets, what is written and what is refused."""
 
 import json
 from pathlib import Path
