@@ -3,14 +3,16 @@
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
 from PIL import Image
 
-from jaxedit import avatars, checkpoints, cli, faces, images
+from jaxedit import avatars, checkpoints, cli, faces, families, images
 from jaxedit.conditions import Conditions, calibrated
+from jaxedit.networks.attributes import AttributesConfig
 
 SMALL = ["--samples", "100", "--steps", "100", "--width", "16", "--layers", "2", "--learning-rate", "1e-3"]
 
@@ -121,6 +123,23 @@ def test_options_of_train_surrogate_that_do_not_fit(tmp_path: Path, capsys: pyte
     ):
         assert cli.main(["train-surrogate", "avatars", "--output", str(tmp_path / "x"), *SMALL, *given]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_another_classifier_has_to_name_its_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Protects: names and scores that do not fit are refused before anything is drawn."""
+    config = AttributesConfig(attributes=3)
+    params = families.init(jax.random.key(0), config=config)
+    checkpoints.save(tmp_path / "classifier", params=params, config=config, metadata={})
+    given = [
+        "train-surrogate",
+        "avatars",
+        "--output",
+        str(tmp_path / "x"),
+        "--classifier",
+        str(tmp_path / "classifier"),
+    ]
+    assert cli.main([*given, *SMALL, "--attributes", "a", "b"]) == 1
+    assert "scores of shape (3,) for 2 --attributes" in capsys.readouterr().err
 
 
 def test_targets_hold_what_is_not_named():

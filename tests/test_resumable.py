@@ -93,7 +93,7 @@ def test_an_interrupt_leaves_a_snapshot_and_no_seam(at: int, whole: Path, tmp_pa
     assert f"step {at + 1} of 11: snapshot after {10 * (at + 1)} images" in said
     resumable.run(job(tmp_path / "stopped"), start())
     said, whole_files, files = capsys.readouterr().err, contents(whole), contents(tmp_path / "stopped")
-    assert ("all 11 steps are done" if at == STEPS - 1 else f"going on at step {at + 1} of 11 steps") in said
+    assert ("all 110 images are done" if at == STEPS - 1 else f"going on after {10 * (at + 1)} images of 110") in said
     assert files["log.jsonl"] == whole_files["log.jsonl"]
     assert files["snapshots/step_11.safetensors"] == whole_files["snapshots/step_11.safetensors"]
 

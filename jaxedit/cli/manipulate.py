@@ -201,7 +201,7 @@ def _report(
     for edit, found in zip(edits, moved, strict=True):
         if not np.isfinite(found.info.distances[:, 0]).all():
             raise ValueError(f"{edit.name}: the condition of a picture, or its target, is not finite")
-        growing = np.asarray(jax.vmap(sgf.diverging)(found.info)) if command.order else np.zeros(len(seeds), bool)
+        growing = np.asarray(jax.vmap(sgf.diverging)(found.info))
         near = found.reached < command.threshold
         for index, seed in enumerate(seeds):
             row = {

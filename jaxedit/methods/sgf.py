@@ -366,12 +366,12 @@ def diverging(info: Info) -> Bool[Array, ""]:
     norm): a larger `order` tells.
 
     Args:
-        info: From `run`, of an order of at least 1.
+        info: From `run`.
 
     Returns:
-        `[]` bool.
+        `[]` bool; false for order 0, which has nothing to compare.
     """
-    return jnp.any(info.ratios[:, -1] >= 1)
+    return jnp.any(info.ratios[:, -1:] >= 1)
 
 
 def _step(
@@ -396,11 +396,8 @@ def _none(state: State, config: SgfConfig) -> Step:
 
 def _began(state: State, target: Array, config: SgfConfig, weights: Any) -> Info:
     """The record before the first step."""
-    points, apart, (_, ratios) = (
-        config.max_steps + 1,
-        distance(state.condition, target, weights=weights),
-        _none(state, config),
-    )
+    apart, ratios = distance(state.condition, target, weights=weights), _none(state, config).ratios
+    points = config.max_steps + 1
     return Info(
         latents=jnp.broadcast_to(state.latent, (points, *state.latent.shape)),
         path=jnp.broadcast_to(state.condition, (points, *state.condition.shape)),

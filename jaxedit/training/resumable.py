@@ -128,9 +128,9 @@ def _begin(job: Job[State], state: State) -> tuple[int, State, dict[int, dict[st
 
 def _outlook(job: Job, step: int) -> str:
     if step >= job.steps:
-        return f"all {job.steps:,} steps are done"
-    where = f"going on at step {step:,} of " if step else ""
-    return f"{where}{job.steps:,} steps, a snapshot every {job.seen(job.snapshot_steps)}"
+        return f"all {job.seen(job.steps)} are done"
+    where = f"going on after {job.seen(step)} of " if step else ""
+    return f"{where}{job.seen(job.steps)}, a snapshot every {job.seen(job.snapshot_steps)}"
 
 
 def _run_to_snapshot(

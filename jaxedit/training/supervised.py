@@ -172,7 +172,7 @@ def fit(
         return state, lambda done, state: program(key, jnp.int32(done * at_once), state, **given)
 
     def line(done: int, measured: resumable.Measured, speed: float) -> dict[str, float]:
-        return {**measured[done], "seconds": round(time.monotonic() - began, 3)}
+        return {**measured[done], "updates": done * at_once, "seconds": round(time.monotonic() - began, 3)}
 
     job = resumable.Job(
         folder=directory,
