@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ SOLUTIONS: tuple[dict[str, Any], ...] = (
     {"series": "solve"},
     {"solver": "midpoint"},
     {"series": "solve", "solver": "rk4"},
+    {"threshold": 0.02},
 )
 _INTRODUCTION = """\
 {pairs:,} pairs for each mapping (paper: 200,000), {steps:,} steps of 64 (paper: 500,000 of 8), truncation 0.8, width
@@ -67,11 +69,12 @@ def as_markdown(report: dict[str, Any]) -> str:
 def claims(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
     """The paper's statements, what was found, and whether they hold."""
     found = []
-    for space, methods in report["methods"].items():
-        areas = {name: overall(methods, name) for name in _methods(methods)}
+    seen = {"own": "by the network that SGF sees, as in the paper", "judged": "by the judge"}
+    for (space, methods), kind in itertools.product(report["methods"].items(), seen):
+        areas = {name: overall(methods, name, kind) for name in _methods(methods)}
         text = ", ".join(f"{name} {area:.3f}" for name, area in areas.items())
         best = max(areas, key=lambda name: areas[name]) == "SGF"
-        found.append((f"its overall score is the highest, in {space.upper()}", text, best))
+        found.append((f"its overall score is the highest, in {space.upper()}, {seen[kind]}", text, best))
     reached = [one["SGF"]["reached"] for methods in report["methods"].values() for one in methods.values()]
     text = f"for {100 * min(reached):.0f} to {100 * max(reached):.0f} %"
     found.append(("edits of attributes reach the target (here: for 90 % within 30 steps)", text, min(reached) >= 0.9))
