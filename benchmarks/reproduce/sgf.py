@@ -43,7 +43,7 @@ class Plan:
     batch: int
 
 
-AVATARS = Plan((*_ENTANGLED, "smile", "bangs", "black_hair", "eyeglasses"), ("w", "z"), 20_000, 10_000, 256, 100, 64)
+AVATARS = Plan((*_ENTANGLED, "smile", "bangs", "black_hair", "eyeglasses"), ("w", "z"), 20_000, 10_000, 128, 100, 64)
 FACES = Plan(("gender", "age", "smile"), ("w",), 4000, 6000, 512, 16, 4)
 
 

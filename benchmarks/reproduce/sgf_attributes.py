@@ -22,7 +22,7 @@ from jaxedit.spaces import edited
 STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30)
 _DEVIATIONS = np.array((0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8), np.float32)
 _COMPONENTS = 3  # of GANSpace, those that an attribute goes with most ...
-TRIED = 24  # ... and the samples that choose among them and their layers
+TRIED = 16  # ... and the samples that choose among them and their layers
 
 
 class Judges(NamedTuple):
