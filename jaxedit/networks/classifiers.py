@@ -93,7 +93,7 @@ Config = ResNet18Config | ResNet50Config | AttributeResNetConfig
 
 
 class ResidualClassifier(nn.Module):
-    """One image to the features of all stages, pooled ones, and logits; trunk and head have one scope, as official ones."""
+    """One image to the features of all stages, pooled ones, and logits; all in one scope, as officially."""
 
     config: Config
 

@@ -205,8 +205,9 @@ def landmarks(params: Params, image: Float[Array, "height width 3"], *, config: 
 
     slope = jnp.stack([beside(0, 1) - beside(0, -1), beside(1, 0) - beside(-1, 0)], axis=-1)
     inside = (0 < row) & (row < last) & (0 < column) & (column < last)
-    points = jnp.stack([column, row], axis=-1) + 0.5 + 0.25 * jnp.sign(slope) * inside[:, None]
-    return points * jnp.array([[image.shape[1], image.shape[0]]], points.dtype) / (last + 1)
+    brightest = jnp.stack([column, row], axis=-1).astype(maps.dtype) + 0.5
+    points = brightest + jnp.where(inside[:, None], 0.25 * jnp.sign(slope), 0)
+    return points * jnp.array([[image.shape[1], image.shape[0]]], maps.dtype) / (last + 1)
 
 
 def masks(
