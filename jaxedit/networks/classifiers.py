@@ -98,10 +98,11 @@ class ResidualClassifier(nn.Module):
     config: Config
 
     def setup(self):
-        self.trunk = (ResNet if isinstance(self.config, ResNetConfig) else BottleneckTrunk)(self.config)
+        config = self.config
+        self.trunk = BottleneckTrunk(config) if isinstance(config, ResNet50Config) else ResNet(config)
         nn.share_scope(self, self.trunk)
-        if self.config.classes:
-            self.fc = nn.Dense(self.config.classes)
+        if config.classes:
+            self.fc = nn.Dense(config.classes)
 
     def __call__(self, image):
         maps = self.trunk(_pixels(image, self.config))
