@@ -213,7 +213,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "a convolution as the head": ({"fc.weight": np.zeros((5, 256, 1, 1))}, "fc.weight is of shape (5, 256, 1, 1)"),
     "a stage without blocks": ({"layer3.": None}, "blocks are (1, 2, 0, 1)"),
     "narrow": ({"conv1.weight": np.zeros((2, 3, 7, 7))}, "width is 2"),
-    "another residual network": ({"layer1.0.conv4.weight": None}, "this is a ResNet; NVIDIA's"),
+    "another residual network": ({"layer1.0.conv4.weight": None}, "unexpected (layer1.0.conv4.bias"),
 }
 
 

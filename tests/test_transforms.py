@@ -50,6 +50,7 @@ from jaxedit.networks import (
     attributes,
     auxiliary_mapping,
     bisenet,
+    classifiers,
     deeplab,
     embedding,
     face_crops,
@@ -57,6 +58,7 @@ from jaxedit.networks import (
     face_expressions,
     face_landmarks,
     face_recognition,
+    fan,
     feature_parser,
     keypoints,
     lpips,
@@ -402,6 +404,9 @@ PARSER = bisenet.BiSeNetConfig(16, (4, 6, 8), 1, 2, 5, 4, 8, 4, 4)
 SCENES = deeplab.DeepLabV3Config(2, (1, 1), (1, 2), resolution=24, classes=4, head_width=4, rates=(2, 3))
 PROBE = feature_parser.FeatureParserConfig((6, 3, 5), 7, 16)
 SCENES_AT_SCALES = deeplab.DeepLabV2Config(2, (1, 1), (1, 2), resolution=32, classes=4, rates=(2, 3), scales=(0.5,))
+RESNET18 = classifiers.ResNet18Config(8, (4, 6), 1, 2, classes=3)
+RESNET50 = classifiers.ResNet50Config(4, (1, 1), (1, 1), resolution=16, classes=3)
+HEAT_MAPS = fan.FANConfig(resolution=16, width=2, depth=1)
 SENET = senet50.SEResNet50Config(4, (1, 1), (1, 1), resolution=16, classes=3)
 KEYPOINTS = keypoints.KeypointsConfig(16, (4, 6), 1, 2)
 EMBEDDING = embedding.EmbeddingConfig(16, (4, 6), 1, 2)
@@ -498,6 +503,12 @@ TABLE = {
     "bisenet.segment": network(bisenet.segment, PARSER),
     "senet50.classify": network(senet50.classify, SENET),
     "senet50.pooled_features": network(senet50.pooled_features, SENET),
+    "classifiers.classify": network(classifiers.classify, RESNET18),
+    "classifiers.pooled_features": network(classifiers.pooled_features, RESNET50),
+    "classifiers.feature_maps": network(classifiers.feature_maps, RESNET50),
+    "fan.heat_maps": network(fan.heat_maps, HEAT_MAPS),
+    "fan.landmarks": network(fan.landmarks, HEAT_MAPS),
+    "fan.masks": network(fan.masks, HEAT_MAPS),
     "deeplab.segment": network(deeplab.segment, SCENES),
     "deeplab.segment/scales": network(deeplab.segment, SCENES_AT_SCALES),
     "deeplab.parse": network(lambda *given, config: deeplab.parse(*given, config=config).astype(jnp.float32), SCENES),
@@ -830,6 +841,9 @@ EXEMPT = {
     *("deeplab.DeepLabV3Config", "deeplab.DeepLabV3", "deeplab.DeepLabV2Config", "deeplab.DeepLabV2"),
     *("feature_parser.FeatureParserConfig", "feature_parser.FeatureParser", "feature_parser.init"),
     *("senet50.SEResNet50Config", "senet50.SEResNet50", "senet50.init"),
+    *("classifiers.ResNet18Config", "classifiers.ResNet50Config", "classifiers.AttributeResNetConfig"),
+    *("classifiers.ResNet18", "classifiers.ResNet50", "classifiers.AttributeResNet", "classifiers.init"),
+    *("fan.FANConfig", "fan.FAN", "fan.init"),
     *("keypoints.KeypointsConfig", "keypoints.KeypointDetector", "embedding.EmbeddingConfig"),
     *("embedding.IdentityEmbedding", "staged.StagedSynthesis", "staged.Prepared"),
     *("supervised.FitConfig", "supervised.FitState", "supervised.fit"),
@@ -888,7 +902,9 @@ def test_every_public_array_function_has_a_row():
     modules = (nn, winograd, stylegan2, stylegan2_discriminator, images, spaces, metrics, avatars)
     modules += (lelsd, stylegan2_blocks, regions, channels, style_intervention, resize, attributes, bisenet, keypoints)
     modules += (
+        classifiers,
         deeplab,
+        fan,
         haar,
         nearest,
         depthwise,

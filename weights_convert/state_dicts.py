@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from weights_convert.errors import ConversionError
 from weights_convert.names import Row
 from weights_convert.options import Network, Role, add_tensor, shape_of
 from weights_convert.tensors import Tensor
@@ -22,6 +23,7 @@ SOURCES = {
     "var": "running_var",
     "utf8": "vocab.txt",
 }
+_VGGFACE2 = 8631  # identities
 LAYOUTS_BY_AXES = {1: "vector", 2: "dense", 4: "conv"}
 
 
@@ -29,20 +31,25 @@ class StateDict(NamedTuple):
     """How to tell a network and its architecture.
 
     Attributes:
-        marks: Tensors that all its files have, and no other network's.
+        marks: Tensors that all its files have, and no other network's but later ones'.
         config: Arguments of the family's config, from the tensors' shapes.
         unused: Pattern of the tensors that hold nothing that inference uses.
+        without_head: The same of its files that have the trunk alone, under other names.
     """
 
     marks: frozenset[str]
     config: Callable[[dict[str, Tensor]], dict[str, Any]]
     unused: str = COUNTERS
+    without_head: frozenset[str] | None = None
 
 
 def kind(value: Any) -> str:
     """The network that a state dict is of, as `--network` and the families call it; empty if it is of none."""
     names = set(plain_names(value)) if type(value) is dict else set()
-    return next((name for name, known in STATE_DICTS.items() if known.marks <= names), "")
+    for name, known in STATE_DICTS.items():
+        if any(marks is not None and marks <= names for marks in (known.marks, known.without_head)):
+            return name
+    return ""
 
 
 def role(value: Any) -> Role | None:
@@ -129,6 +136,39 @@ def _senet50(tensors: dict[str, Tensor]) -> dict[str, Any]:
     }
 
 
+def _resnet50(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    config = _senet50(tensors)
+    if config["classes"] == _VGGFACE2:
+        raise ConversionError(
+            "a ResNet-50 of VGGFace2, which has other strides and pixels than torchvision's; not read"
+        )
+    return config
+
+
+def _basic_blocks(tensors: dict[str, Tensor], *stages: str) -> dict[str, Any]:
+    blocks = _blocks(tensors, *(rf"{stage}\.\d+\.conv1\.weight" for stage in stages))
+    if len(set(blocks)) > 1:
+        raise ConversionError(f"stages of {blocks} basic blocks; as many in each, as ResNet-18 has, are supported")
+    return {"widths": tuple(outputs(tensors, f"{stage}.0.conv1.weight") for stage in stages), "blocks": blocks[0]}
+
+
+def _resnet18(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    if "0.weight" in tensors:
+        return {**_basic_blocks(tensors, "4", "5", "6", "7"), "classes": 0}
+    trunk = _basic_blocks(tensors, "layer1", "layer2", "layer3", "layer4")
+    return {**trunk, "classes": outputs(tensors, "fc.weight", 2)}
+
+
+def _resnet18_attribute(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    trunk = _basic_blocks(tensors, *(f"backbone.{place}" for place in (4, 5, 6, 7)))
+    return {**trunk, "classes": outputs(tensors, "extra_layer.weight", 2)}
+
+
+def _fan(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    (depth,) = _blocks(tensors, r"m0\.b1_\d+\.conv1\.weight")
+    return {"width": outputs(tensors, "conv1.conv.weight"), "depth": depth}
+
+
 STATE_DICTS = {
     "bisenet": StateDict(frozenset({"cp.resnet.conv1.weight", "cp.arm16.conv.conv.weight"}), _bisenet),
     "deeplabv3": StateDict(
@@ -138,5 +178,19 @@ STATE_DICTS = {
     ),
     "deeplabv2_msc": StateDict(frozenset({"base.layer1.conv1.conv.weight", "base.aspp.c0.weight"}), _deeplabv2),
     "senet50": StateDict(frozenset({"conv1.weight", "layer1.0.conv4.weight", "layer1.0.conv5.weight"}), _senet50),
+    "resnet50": StateDict(frozenset({"conv1.weight", "layer1.0.conv3.weight"}), _resnet50),
+    "resnet18": StateDict(
+        frozenset({"conv1.weight", "layer1.0.conv2.weight"}),
+        _resnet18,
+        without_head=frozenset({"0.weight", "4.0.conv2.weight", "7.0.conv2.weight"}),
+    ),
+    "resnet18_attribute": StateDict(
+        frozenset({"backbone.0.weight", "backbone.4.0.conv2.weight", "extra_layer.weight"}), _resnet18_attribute
+    ),
+    "fan": StateDict(
+        frozenset({"conv1.conv.weight", "m0.coordconv.conv.weight", "l0.weight"}),
+        _fan,
+        rf"{COUNTERS}|(m|top_m_|conv_last|bn_end|l)[1-9]\..*|[ab]l\d\.(weight|bias)",  # of further hourglasses
+    ),
 }
-"""`--network` name -> how it is told."""
+"""`--network` name -> how it is told; the first whose marks are there counts."""

@@ -15,6 +15,7 @@ from weights_convert.names_face_api import (
 from weights_convert.names_lpips import lpips_rows
 from weights_convert.names_mobile import mobile_rows
 from weights_convert.names_progressive import progressive_rows
+from weights_convert.names_resnet import attribute_rows, resnet18_rows
 from weights_convert.options import Format, Network
 from weights_convert.state_dicts import official_rows
 
@@ -35,6 +36,7 @@ DEEPMIND = (
     f"{KEPT} BigGAN-deep's are DeepMind's of TensorFlow Hub, in the form of pytorch-pretrained-BigGAN, which is under"
     " the MIT licence."
 )
+TORCHVISION = f"{KEPT} torchvision is under the BSD licence; its weights were trained on ImageNet."
 FACE_API = f"{KEPT} face-api's weights are under the MIT licence."
 
 
@@ -72,6 +74,16 @@ TABLES = {
     ),
     "deeplabv2_msc": Table(
         deeplabv2_rows, f"{KEPT} deeplab-pytorch is under the MIT licence; its weights were trained on COCO-Stuff."
+    ),
+    "resnet18": Table(resnet18_rows, TORCHVISION),
+    "resnet50": Table(official_rows, TORCHVISION),
+    "resnet18_attribute": Table(
+        attribute_rows,
+        f"{KEPT} The repository of IALS states no licence.",
+    ),
+    "fan": Table(
+        official_rows,
+        f"{KEPT} StarGAN v2 is under the licence CC BY-NC 4.0: non-commercial use only.",
     ),
     "minilm": Table(official_rows, f"{KEPT} all-MiniLM-L6-v2 is under the Apache licence, version 2.0."),
 }

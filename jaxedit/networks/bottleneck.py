@@ -93,7 +93,7 @@ class BottleneckStage(nn.Module):
 
 
 class BottleneckTrunk(nn.Module):
-    """One image in, the output of the last stage out. Names and shapes are torchvision's `ResNet`'s, without `fc`.
+    """One image in, the outputs of all stages out. Names and shapes are torchvision's `ResNet`'s, without `fc`.
 
     Attributes:
         config: The architecture.
@@ -114,16 +114,17 @@ class BottleneckTrunk(nn.Module):
     train: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "height width channels"]) -> Float[Array, "_ _ features"]:
+    def __call__(self, x: Float[Array, "height width channels"]) -> tuple[Float[Array, "_ _ _"], ...]:
         config, low = self.config, self.padding
         x = nn.relu(batch_norm(train=self.train, name="bn1")(Conv(config.width, 7, 2, name="conv1")(x)))
         padding = [(low, low + 1 - size % 2 if self.caffe else low) for size in x.shape[:2]]
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)  # pyright: ignore[reportArgumentType]
-        before = config.dilations[0]
+        taps, before = [], config.dilations[0]
         for index, (blocks, dilation) in enumerate(zip(config.blocks, config.dilations, strict=True)):
             stride = 2 if index and dilation <= before else 1
             first = dilation if self.caffe else before
             size = config.width << index, blocks, stride, first, dilation
             options = self.caffe, self.squeeze, self.train
             x, before = BottleneckStage(*size, *options, name=f"layer{index + 1}")(x), dilation
-        return x
+            taps.append(x)
+        return tuple(taps)

@@ -185,7 +185,7 @@ class DeepLabV3Network(nn.Module):
     @nn.compact
     def __call__(self, image):
         mean, deviation = (jnp.asarray(values, image.dtype)[None, None] for values in (_MEAN, _DEVIATION))
-        x = BottleneckTrunk(self.config, name="backbone")((0.5 * image + 0.5 - mean) / deviation)
+        x = BottleneckTrunk(self.config, name="backbone")((0.5 * image + 0.5 - mean) / deviation)[-1]
         x = Head(self.config, name="classifier")(x)
         return jax.image.resize(x, (*image.shape[:2], x.shape[2]), "linear", antialias=False)
 
@@ -211,7 +211,7 @@ class DeepLabV2Base(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = BottleneckTrunk(self.config, caffe=True, name="trunk")(x)
+        x = BottleneckTrunk(self.config, caffe=True, name="trunk")(x)[-1]
         return SummedPyramid(self.config, name="aspp")(x)
 
 

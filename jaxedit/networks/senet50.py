@@ -64,7 +64,7 @@ class SEResNet(nn.Module):
         side = self.config.resolution
         image = jax.image.resize(image, (side, side, 3), "linear", antialias=True)
         pixels = 127.5 * image[..., ::-1] + 127.5 - jnp.asarray(_MEAN, image.dtype)[None, None]
-        features = jnp.mean(self.trunk(pixels), axis=(0, 1))
+        features = jnp.mean(self.trunk(pixels)[-1], axis=(0, 1))
         return self.fc(features), features
 
 
