@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,12 +81,25 @@ def main(options: Options) -> None:
     for space in plan.spaces:
         seen, known = surrogate(options, plan, space if options.world == "avatars" else "joint", space=space)
         report["mappings"][space] = known["measured"]
-        _attributes(options, plan, report, Judges(seen, judge), space)
-    _targets(options, plan, report)
+        study = functools.partial(_attributes, options, plan, Judges(seen, judge), space)
+        found = _kept(options.output / f"attributes_{space}.json", study)
+        report["methods"][space] = found["methods"]
+        report |= {name: found[name] for name in found if name != "methods"}
+    for study in (_keypoints, _sequence, _captions):
+        if options.world == "avatars" or study is _keypoints:
+            report |= _kept(options.output / f"{study.__name__[1:]}.json", functools.partial(study, options, plan))
     (options.output / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     text = sgf_report.as_markdown(report)
     (options.output / "report.md").write_text(text + "\n")
     print(text)
+
+
+def _kept(path: Path, study: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a study found, from its file if an earlier run has finished it."""
+    if not path.exists():
+        found = study()
+        path.write_text(json.dumps(found, indent=1) + "\n")
+    return json.loads(path.read_text())
 
 
 def surrogate(options: Options, plan: Plan, name: str, *, space: str) -> tuple[Any, dict[str, Any]]:
@@ -134,8 +148,9 @@ def latents(seen: Any, *, space: str, count: int, seed: int, size: int) -> np.nd
     return batches(size, latent_of, seen, z, space=space)
 
 
-def _attributes(options: Options, plan: Plan, report: dict[str, Any], judges: Judges, space: str) -> None:
+def _attributes(options: Options, plan: Plan, judges: Judges, space: str) -> dict[str, Any]:
     """Table 1 in one space; in the first also orders, solvers and pictures."""
+    methods, report = {}, {}
     seen, size = judges.seen, plan.batch
     z, c = pairs_of(options, space if options.world == "avatars" else "joint")
     known = c[:, seen.conditions.places["attributes"]]
@@ -164,7 +179,7 @@ def _attributes(options: Options, plan: Plan, report: dict[str, Any], judges: Ju
             shown = np.stack([rows[:_SHOWN], way.rows[:_SHOWN, _best(found[name])]], axis=1)
             sheet[f"{attribute}: {name}"] = shown.reshape(-1, *rows.shape[1:])
         found["SGF"] |= ours
-        report["methods"].setdefault(space, {})[attribute] = found
+        methods[attribute] = found
         areas = [f"{name} {one['judged']['score'][0]:.3f}" for name, one in found.items()]
         print(f"{space} {attribute}: {', '.join(areas)}", flush=True)
     if space == plan.spaces[0]:
@@ -172,6 +187,7 @@ def _attributes(options: Options, plan: Plan, report: dict[str, Any], judges: Ju
         tiles = sgf_targets.drawn(seen, np.concatenate(list(sheet.values())), space="w_plus", size=size)
         columns = [name for sample in range(_SHOWN) for name in (f"sample {sample}", "edited")]
         save_sheet(options.output / "attributes.jpg", tiles, rows=list(sheet), columns=columns)
+    return {"methods": methods, **report}
 
 
 def _best(found: dict[str, Any]) -> int:
@@ -189,7 +205,7 @@ def _by_sgf(
     reached = np.nanmin(info.distances, axis=1) < _CLOSE
     numbers = {"reached": float(reached.mean()), "steps": float(info.steps.mean())}
     numbers["seconds"] = time.perf_counter() - began
-    if info.ratios.shape[1]:
+    if info.ratios.shape[2]:
         numbers["largest_ratio"] = float(np.nanmax(info.ratios[:, :, -1]))
         numbers["diverging"] = float(np.asarray(jax.vmap(sgf.diverging)(info)).mean())
     return path, numbers
@@ -226,42 +242,51 @@ def _displacements(seen: Any, z: Any, c: Any, change: Any, order: int | None) ->
     return jax.vmap(functools.partial(sgf.displacement, f, order=order))(z, c, change)[0]
 
 
-def _targets(options: Options, plan: Plan, report: dict[str, Any]) -> None:
-    """Keypoints, sequences and captions."""
-    space, size, count = plan.spaces[0], plan.batch, min(64, plan.samples)
-    name = "joint"
-    seen, known = surrogate(options, plan, name, space=space)
-    report["mappings"]["joint"] = known["measured"]
-    start = latents(seen, space=space, count=count, seed=options.seed + 2, size=size)
-    found = sgf_targets.keypoints(seen, start, pairs_of(options, name)[1], space=space, size=size)
-    moved = found.pop("latents")
-    wanted = np.roll(start, 1, axis=0)
-    pictures = np.stack([start, wanted, moved], axis=1)[: 2 * _SHOWN].reshape(-1, start.shape[-1])
-    tiles = sgf_targets.drawn(seen, pictures, space=space, size=size)
+def _keypoints(options: Options, plan: Plan) -> dict[str, Any]:
+    """Towards the keypoints of others, with a sheet."""
+    seen, known, start = _joint(options, plan)
+    space, size = plan.spaces[0], plan.batch
+    found = sgf_targets.keypoints(seen, start, pairs_of(options, "joint")[1], space=space, size=size)
+    pictures = np.stack([start, np.roll(start, 1, axis=0), found.pop("latents")], axis=1)[: 2 * _SHOWN]
+    tiles = sgf_targets.drawn(seen, pictures.reshape(-1, start.shape[-1]), space=space, size=size)
     columns = ["original", "keypoints of", "edited"]
-    save_sheet(
-        options.output / "keypoints.jpg", tiles, rows=[f"sample {row}" for row in range(2 * _SHOWN)], columns=columns
-    )
-    report["keypoints"] = found
-    if options.world == "faces":
-        return
-    report["sequence"], stages = sgf_targets.sequence(seen, start, space=space, size=size)
-    tiles = sgf_targets.drawn(seen, stages[: 2 * _SHOWN].reshape(-1, start.shape[-1]), space=space, size=size)
-    columns = ["original", *(row["edit"] for row in report["sequence"])]
-    rows = [f"sample {row}" for row in range(2 * _SHOWN)]
-    save_sheet(options.output / "sequence.jpg", tiles, rows=rows, columns=columns)
-    _captions(options, plan, report, space)
+    save_sheet(options.output / "keypoints.jpg", tiles, rows=_samples(len(pictures)), columns=columns)
+    return {"keypoints": found, "joint": known["measured"]}
 
 
-def _captions(options: Options, plan: Plan, report: dict[str, Any], space: str) -> None:
+def _sequence(options: Options, plan: Plan) -> dict[str, Any]:
+    """One edit after the other, with a sheet."""
+    seen, _, start = _joint(options, plan)
+    space, size = plan.spaces[0], plan.batch
+    rows, stages = sgf_targets.sequence(seen, start, space=space, size=size)
+    stages = stages[: 2 * _SHOWN]
+    tiles = sgf_targets.drawn(seen, stages.reshape(-1, start.shape[-1]), space=space, size=size)
+    columns = ["original", *(row["edit"] for row in rows)]
+    save_sheet(options.output / "sequence.jpg", tiles, rows=_samples(len(stages)), columns=columns)
+    return {"sequence": rows}
+
+
+def _captions(options: Options, plan: Plan) -> dict[str, Any]:
+    """Towards sentences, with a sheet."""
+    space, size = plan.spaces[0], plan.batch
     seen, known = surrogate(options, plan, "captions", space=space)
-    report["mappings"]["captions"], encoder = known["measured"], sentences.load(options.sentences)
-    start = latents(seen, space=space, count=min(32, plan.samples), seed=options.seed + 3, size=plan.batch)
-    report["encoder"] = encoder.name
-    report["captions"], moved = sgf_targets.captions(
-        seen, start, encoder, avatars.load_judge(), space=space, size=plan.batch
-    )
+    encoder = sentences.load(options.sentences)
+    start = latents(seen, space=space, count=min(32, plan.samples), seed=options.seed + 3, size=size)
+    rows, moved = sgf_targets.captions(seen, start, encoder, avatars.load_judge(), space=space, size=size)
     shown = np.concatenate([start[None], moved])[:, : 2 * _SHOWN]
-    tiles = sgf_targets.drawn(seen, shown.reshape(-1, start.shape[-1]), space=space, size=plan.batch)
-    columns = [f"sample {column}" for column in range(2 * _SHOWN)]
-    save_sheet(options.output / "captions.jpg", tiles, rows=["original", *sgf_targets.SENTENCES], columns=columns)
+    tiles = sgf_targets.drawn(seen, shown.reshape(-1, start.shape[-1]), space=space, size=size)
+    names = ["original", *sgf_targets.SENTENCES]
+    save_sheet(options.output / "captions.jpg", tiles, rows=names, columns=_samples(shown.shape[1]))
+    return {"captions": rows, "encoder": encoder.name, "captioned": known["measured"]}
+
+
+def _joint(options: Options, plan: Plan) -> tuple[Any, dict[str, Any], np.ndarray]:
+    """The mapping of attributes and keypoints, and samples."""
+    space = plan.spaces[0]
+    seen, known = surrogate(options, plan, "joint", space=space)
+    count = min(64, plan.samples)
+    return seen, known, latents(seen, space=space, count=count, seed=options.seed + 2, size=plan.batch)
+
+
+def _samples(count: int) -> list[str]:
+    return [f"sample {number}" for number in range(count)]

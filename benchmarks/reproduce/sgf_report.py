@@ -50,7 +50,7 @@ def as_markdown(report: dict[str, Any]) -> str:
         lines += ["", *_scores(found, "judged"), "", "By the network that SGF sees:", "", *_scores(found, "own")]
         lines += ["", *_paths(found)]
     lines += ["", "## Orders and solvers", "", *_solutions(report["solutions"])]
-    lines += ["", "## The mappings", "", *_mappings(report["mappings"]), "", "## Keypoints of others", ""]
+    lines += ["", "## The mappings", "", *_mappings(mappings_of(report)), "", "## Keypoints of others", ""]
     lines += _keypoints(report["keypoints"])
     if "sequence" in report:
         lines += ["", "## One edit after the other (Fig. 6)", "", *_sequence(report["sequence"])]
@@ -86,7 +86,7 @@ def claims(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
     last = report["keypoints"]["beyond"][-1]
     text = f"{last['factor']:g} times as far: {last['reached']:.1f} %, the nearest of all pairs {last['scope']:.1f} %"
     found.append(("out of range it stops near the generator's scope", text, last["reached"] <= 1.5 * last["scope"]))
-    mappings = report["mappings"].values()
+    mappings = mappings_of(report).values()
     text = f"norm to the condition {min(one['condition_norm'] for one in mappings):.2f} or more"
     alive = all(one["error"] < one["constant"] and one["other"] > 1.05 * one["error"] for one in mappings)
     found.append(("the mapping does not degenerate", text, alive))
@@ -102,6 +102,12 @@ def claims(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
             )
         )
     return found
+
+
+def mappings_of(report: dict[str, Any]) -> dict[str, Any]:
+    """What was measured of all mappings, by name."""
+    others = {"attributes and keypoints": "joint", "captions": "captioned"}
+    return report["mappings"] | {name: report[key] for name, key in others.items() if key in report}
 
 
 def overall(methods: dict[str, Any], name: str, kind: str = "judged", held: bool = False) -> float:

@@ -79,7 +79,7 @@ def keypoints(seen: Seen, latents: np.ndarray, pairs: Any, *, space: str, size: 
         found["beyond"].append(row)
         if factor == 1:
             found["by_step"] = least.mean(axis=0).tolist()
-            found["latents"], found["wanted"] = latent, wanted
+            found["latents"] = latent
     return found
 
 

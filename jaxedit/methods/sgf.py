@@ -258,13 +258,17 @@ def step(
     Returns:
         The next state, and what the step came to.
     """
-    return lax.cond(
-        state.active,
-        functools.partial(_step, f, condition, config=config, weights=weights),
-        lambda state, target: (state, _none(state, config)),
-        state,
-        target,
-    )
+    # No lax.cond: under vmap it computes both sides anyway, and convolutions inside of it are slow on the CPU.
+    move, terms = _STAGES[config.solver](functools.partial(_field, f, state.change, config), condition, state)
+    z = state.latent + move
+    c = condition(z)
+    taken = state.active & jnp.all(jnp.isfinite(z)) & jnp.all(jnp.isfinite(c))
+    apart, steps = distance(c, target, weights=weights), state.steps + 1
+    ratios = jnp.where(terms[:-1] > 0, terms[1:] / jnp.where(terms[:-1] > 0, terms[:-1], 1), 0)
+    active = (apart >= config.threshold) & (steps < config.max_steps)
+    moved = State(z, c, state.change, active, steps), Step(apart, ratios)
+    stayed = state._replace(active=jnp.array(False)), _none(state, config)
+    return jax.tree.map(lambda one, other: jnp.where(taken, one, other), moved, stayed)
 
 
 def run(
@@ -277,6 +281,8 @@ def run(
     weights: Float[ArrayLike, "*condition"] | None = None,  # noqa: F821
 ) -> tuple[Float[Array, "*latent"], Info]:  # noqa: F821
     """Algorithm 1: moves a latent until its condition is close to the target.
+
+    The loop ends with the path, under `vmap` with the last of them; it has no reverse-mode derivative.
 
     Args:
         f: See `step`.
@@ -293,12 +299,13 @@ def run(
         ValueError: A target of another shape than conditions.
     """
 
-    def body(carry: tuple[State, Info], _: None) -> tuple[tuple[State, Info], None]:
+    def body(carry: tuple[State, Info]) -> tuple[State, Info]:
         state, found = step(f, condition, carry[0], target, config=config, weights=weights)
-        return (state, _recorded(carry[1], state, found)), None
+        return state, _recorded(carry[1], state, found)
 
     first = init(condition, z, target, config=config)
-    (state, info), _ = lax.scan(body, (first, _began(first, target, config, weights)), length=config.max_steps)
+    began = first, _began(first, target, config, weights)
+    state, info = lax.while_loop(lambda carry: carry[0].active, body, began)
     return state.latent, info
 
 
@@ -372,21 +379,6 @@ def diverging(info: Info) -> Bool[Array, ""]:
         `[]` bool; false for order 0, which has nothing to compare.
     """
     return jnp.any(info.ratios[:, -1:] >= 1)
-
-
-def _step(
-    f: Mapping, condition: Condition, state: State, target: Array, *, config: SgfConfig, weights: Any
-) -> tuple[State, Step]:
-    move, terms = _STAGES[config.solver](functools.partial(_field, f, state.change, config), condition, state)
-    z = state.latent + move
-    c = condition(z)
-    finite, steps = jnp.all(jnp.isfinite(z)) & jnp.all(jnp.isfinite(c)), state.steps + 1
-    apart = distance(c, target, weights=weights)
-    ratios = jnp.where(terms[:-1] > 0, terms[1:] / jnp.where(terms[:-1] > 0, terms[:-1], 1), 0)
-    active = (apart >= config.threshold) & (steps < config.max_steps)
-    moved = State(z, c, state.change, active, steps), Step(apart, ratios)
-    stayed = state._replace(active=jnp.array(False)), _none(state, config)
-    return jax.tree.map(lambda one, other: jnp.where(finite, one, other), moved, stayed)
 
 
 def _none(state: State, config: SgfConfig) -> Step:
