@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from weights_convert import l2m_gan
 from weights_convert.names import Row
 from weights_convert.options import Network, Role, add_tensor, shape_of
 from weights_convert.tensors import Tensor
@@ -30,7 +31,7 @@ class StateDict(NamedTuple):
 
     Attributes:
         marks: Tensors that all its files have, and no other network's.
-        config: Arguments of the family's config, from the tensors' shapes.
+        config: Arguments of the family's config, from the tensors' shapes; it may take out tensors that depend on it.
         unused: Pattern of the tensors that hold nothing that inference uses.
     """
 
@@ -138,5 +139,14 @@ STATE_DICTS = {
     ),
     "deeplabv2_msc": StateDict(frozenset({"base.layer1.conv1.conv.weight", "base.aspp.c0.weight"}), _deeplabv2),
     "senet50": StateDict(frozenset({"conv1.weight", "layer1.0.conv4.weight", "layer1.0.conv5.weight"}), _senet50),
+    "l2m_generator": StateDict(
+        frozenset({"from_rgb.weight", "encode.0.conv1.weight", "decode.0.norm1.fc.weight"}),
+        l2m_gan.generator,
+        l2m_gan.UNUSED,
+    ),
+    "l2m_style_encoder": StateDict(
+        frozenset({"shared.1.conv1.weight", "unshared.0.weight"}), l2m_gan.style_encoder, l2m_gan.UNUSED
+    ),
+    "l2m_discriminator": StateDict(frozenset({"main.0.weight", "main.1.conv1.weight"}), l2m_gan.discriminator),
 }
 """`--network` name -> how it is told."""
