@@ -159,7 +159,8 @@ def test_generator_in_float64(config: L2MGeneratorConfig, masked: bool):
         with pytest.raises(ValueError, match="w_hpf 0"):
             call(network, image, style, masks=masks)
         return
-    expected = Official(network.params).generator(*map(f64, (image, style)), masks and [*map(f64, masks)], config.w_hpf)
+    both = masks and [*map(f64, masks)]
+    expected = Official(network.params).generator(f64(image), f64(style), both, config.w_hpf)
     check(call(network, image, style, masks=masks), expected)
     if masks:
         check(call(network, image, style, masks=tuple(mask[..., None] for mask in masks)), expected)
