@@ -143,7 +143,6 @@ class L2MGenerator(Described):
         self,
         image: Float[Array, "height width 3"],
         style: Float[Array, " style_dim"],
-        *,
         masks: tuple[Mask, Mask] | None = None,
     ) -> Float[Array, "height width 3"]:
         """See `translate`."""
