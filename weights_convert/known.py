@@ -9,8 +9,8 @@ from weights_convert.values import TENSORS, named_tensors
 
 READ = (
     "NVIDIA's StyleGAN2 pickles, of TensorFlow or PyTorch, .pt files of rosinality's stylegan2-pytorch, MobileStyleGAN,"
-    " ProgressiveGAN, BigGAN-deep, DeepLab, SE-ResNet-50 of VGGFace2, models of sentence-transformers, and the networks"
-    " of LPIPS, face-api and face-parsing.PyTorch are read"
+    " ProgressiveGAN, BigGAN-deep, L2M-GAN, StarGAN v2, DeepLab, SE-ResNet-50 of VGGFace2, models of"
+    " sentence-transformers, and the networks of LPIPS, face-api and face-parsing.PyTorch are read"
 )
 MAX_NAMES, MAX_VALUES = 2000, 100_000
 SAVE_NETWORK = "it does not say how the network was built; save the network itself: pickle.dump(dict(G_ema=G), file)"

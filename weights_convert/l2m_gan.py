@@ -24,12 +24,12 @@ def generator(tensors: dict[str, Tensor]) -> dict[str, Any]:
     w_hpf is 1 as published, unless the number of blocks says 0."""
     widths = [shape_of(tensors, "from_rgb.weight", 4)[0], *_outputs(tensors, r"encode\.\d+")]
     resolution = _PIXELS // max(widths[0], 1)
-    skipped = len(widths) - 3 == resolution.bit_length() - 4
-    w_hpf = _w_hpf(tensors.pop(_FILTER)) if _FILTER in tensors else float(skipped)
-    if bool(w_hpf) != skipped or len(widths) - 3 not in (resolution.bit_length() - 4, resolution.bit_length() - 5):
-        found = f"{len(widths) - 1} blocks after {widths[0]} channels, so at {resolution} px, and w_hpf {w_hpf:g}"
+    smallest = resolution >> max(len(widths) - 3, 0)
+    w_hpf = _w_hpf(tensors.pop(_FILTER)) if _FILTER in tensors else float(smallest == 8)
+    if smallest != (8 if w_hpf else 16):
+        found = f"{len(widths) - 1} blocks from {widths[0]} channels on, so from {resolution} px, and w_hpf {w_hpf:g}"
         raise ConversionError(f"{found} do not fit each other, so the architecture cannot be told")
-    for name in [name for name in tensors if skipped and re.fullmatch(r"decode\.\d+\.conv1x1\.weight", name)]:
+    for name in [name for name in tensors if w_hpf and re.fullmatch(r"decode\.\d+\.conv1x1\.weight", name)]:
         outputs, inputs = shape_of(tensors, name.replace("conv1x1", "conv1"), 4)[:2]
         if outputs != inputs and tensors[name].shape == (outputs, inputs, 1, 1):
             del tensors[name]

@@ -37,7 +37,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from jaxedit.methods.l2m_config import L2MConfig
 from jaxedit.methods.l2m_losses import (
@@ -86,7 +86,7 @@ def edited_style(
     s: Float[Array, " style_dim"],
     domain: Int[ArrayLike, ""],
     *,
-    strength: Float[ArrayLike, ""] = 1.0,
+    strength: Real[ArrayLike, ""] = 1.0,
 ) -> Float[Array, " style_dim"]:
     """Takes a style to a domain, by any part of the way or beyond (Eq. 1 and 8).
 
@@ -241,8 +241,10 @@ def step(
         domains: `[batch]` int32, of the images.
         target_domains: `[batch]` int32, such as those of another random batch.
         config: As given to `init`.
-        perceptual: F of Eq. 5, from an image to features of any shape; for a `lambda_per` above 0.
-        masks: From an image to the two masks of a generator with high-pass skips, such as FAN's; None for no skips.
+        perceptual: F of Eq. 5, from an image to features of any shape; for a `lambda_per` above 0. As a
+            `jax.tree_util.Partial` it can be an argument of a jitted function, with the parameters that it binds.
+        masks: Likewise, from an image to the two masks of a generator with high-pass skips, such as FAN's; None for no
+            skips.
         references: An image of each target domain, for an encoder without P and DT only.
 
     Returns:

@@ -20,7 +20,7 @@ from jaxedit.networks.l2m_blocks import AdaINBlock, Conv, InstanceNorm, ResBlock
 from jaxedit.nn.described import Described
 from jaxedit.nn.pytrees import Params
 
-Mask = Float[Array, "mask_height mask_width ..."]
+Mask = Float[Array, "_ _ ..."]
 
 _SKIPS = {32: 0, 64: 1, 128: 1}  # which mask is for which size
 _LONGEST_STYLE = 1 << 12
@@ -143,7 +143,6 @@ class L2MGenerator(Described):
         self,
         image: Float[Array, "height width 3"],
         style: Float[Array, " style_dim"],
-        *,
         masks: tuple[Mask, Mask] | None = None,
     ) -> Float[Array, "height width 3"]:
         """See `translate`."""
