@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from jaxedit.directions.files import load_direction, save_direction
     from jaxedit.generators import stylegan2, stylegan2_discriminator
     from jaxedit.generators.base import Generator, sample_z
-    from jaxedit.methods import lelsd, sgf, style_intervention
+    from jaxedit.methods import l2m_gan, lelsd, sgf, style_intervention
     from jaxedit.spaces import Direction
 
 __version__ = "0.1.0"
@@ -63,6 +63,7 @@ __all__ = [
     "families",
     "generators",
     "images",
+    "l2m_gan",
     "lelsd",
     "load",
     "load_direction",
@@ -92,6 +93,7 @@ __all__ = [
 _ELSEWHERE = {
     "Direction": "jaxedit.spaces:Direction",
     "Generator": "jaxedit.generators.base:Generator",
+    "l2m_gan": "jaxedit.methods.l2m_gan",
     "lelsd": "jaxedit.methods.lelsd",
     "load": "jaxedit.checkpoints:load",
     "load_direction": "jaxedit.directions.files:load_direction",

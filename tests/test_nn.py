@@ -26,7 +26,7 @@ from jaxedit.nn import (
     upsample2d,
     upsample_conv2d,
 )
-from jaxedit.nn.nearest import nearest_conv2d
+from jaxedit.nn.nearest import nearest_conv2d, pooled_conv2d
 from jaxedit.nn.winograd import winograd_conv2d
 
 BUDGET = 1e-5  # of the largest value; float32 operations measure 2e-7 to 2e-6
@@ -94,6 +94,13 @@ def test_nearest_convolution():
     x, kernel = normal(0, 6, 5, 3), normal(1, 3, 3, 3, 4)
     enlarged = np.asarray(x).repeat(2, axis=0).repeat(2, axis=1)
     check(nearest_conv2d(x, kernel), oracles.conv2d(enlarged, kernel, padding=SAME))
+
+
+def test_pooled_convolution():
+    """Protects: orientation of the kernel, phase and borders where the mean of four pixels is taken after."""
+    x, kernel = normal(0, 6, 8, 3), normal(1, 3, 3, 3, 4)
+    whole = oracles.conv2d(x, kernel, padding=SAME)
+    check(pooled_conv2d(x, kernel), whole.reshape(3, 2, 4, 2, 4).mean((1, 3)))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-4])

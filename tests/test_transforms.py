@@ -26,6 +26,7 @@ from jaxedit import (
     avatars,
     families,
     images,
+    l2m_gan,
     lelsd,
     metrics,
     nn,
@@ -44,6 +45,7 @@ from jaxedit.generators.mobile_stylegan import MobileStyleGANConfig, MobileStyle
 from jaxedit.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator, SynthesisState
 from jaxedit.generators.stylegan2_discriminator import DiscriminatorConfig, StyleGAN2Discriminator, discriminate
 from jaxedit.generators.stylegan2_staged import StagedStyleGAN2
+from jaxedit.methods import l2m_losses
 from jaxedit.methods.style_intervention import edited_codes
 from jaxedit.networks import (
     age_gender,
@@ -61,6 +63,9 @@ from jaxedit.networks import (
     fan,
     feature_parser,
     keypoints,
+    l2m_discriminator,
+    l2m_generator,
+    l2m_style_encoder,
     lpips,
     minilm,
     senet50,
@@ -408,8 +413,20 @@ RESNET18 = classifiers.ResNet18Config(8, (4, 6), 1, 2, classes=3)
 RESNET50 = classifiers.ResNet50Config(4, (1, 1), (1, 1), resolution=16, classes=3)
 HEAT_MAPS = fan.FANConfig(resolution=16, width=2, depth=1)
 SENET = senet50.SEResNet50Config(4, (1, 1), (1, 1), resolution=16, classes=3)
+TRANSLATOR = l2m_generator.L2MGeneratorConfig(64, 2, 4, 5)
+STYLES = l2m_style_encoder.L2MStyleEncoderConfig(64, 2, 4, 5, 3)
+CRITIC_OF_DOMAINS = l2m_discriminator.L2MDiscriminatorConfig(64, 2, 4, 3)
 KEYPOINTS = keypoints.KeypointsConfig(16, (4, 6), 1, 2)
 EMBEDDING = embedding.EmbeddingConfig(16, (4, 6), 1, 2)
+
+
+def domains() -> jax.Array:
+    return jnp.arange(SAMPLES, dtype=jnp.int32) % 3
+
+
+def with_styles(function: Any) -> Row:
+    """A function of a style encoder's parameters, two styles and a domain."""
+    return Row(lambda p, s: function(p, *s), lambda: (batch(5)(), -batch(5)(), domains()), lambda: kept_size(STYLES))
 
 
 def thumbnails() -> tuple[jax.Array, jax.Array]:
@@ -512,6 +529,33 @@ TABLE = {
     "deeplab.segment": network(deeplab.segment, SCENES),
     "deeplab.segment/scales": network(deeplab.segment, SCENES_AT_SCALES),
     "deeplab.parse": network(lambda *given, config: deeplab.parse(*given, config=config).astype(jnp.float32), SCENES),
+    "l2m_generator.translate": Row(
+        lambda p, s: l2m_generator.translate(p, s[0], s[1], config=TRANSLATOR, masks=(s[2], s[2])),
+        lambda: (batch(64, 64, 3)(), batch(5)(), jax.nn.sigmoid(batch(80, 70)())),
+        lambda: kept_size(TRANSLATOR),
+        composed=True,
+    ),
+    "l2m_style_encoder.encode": Row(
+        lambda p, s: l2m_style_encoder.encode(p, *s, config=STYLES),
+        lambda: (batch(64, 64, 3)(), domains()),
+        lambda: kept_size(STYLES),
+        composed=True,
+    ),
+    "l2m_style_encoder.decompose": with_styles(lambda p, s, other, y: l2m_style_encoder.decompose(p, s)),
+    "l2m_style_encoder.transform": with_styles(lambda p, s, other, y: l2m_style_encoder.transform(p, s, y)),
+    "l2m_gan.edited_style": with_styles(lambda p, s, other, y: l2m_gan.edited_style(p, s, y, strength=other[0])),
+    "l2m_gan.reference_style": with_styles(lambda p, s, other, y: l2m_gan.reference_style(p, s, other)),
+    "l2m_discriminator.discriminate": network(l2m_discriminator.discriminate, CRITIC_OF_DOMAINS),
+    "l2m_losses.discriminator_loss": Row(lambda _, x: l2m_losses.discriminator_loss(x, x[::-1]), batch(4)),
+    "l2m_losses.generator_loss": Row(of_sample(l2m_losses.generator_loss), batch(4)),
+    "l2m_losses.r1_penalty": Row(of_sample(l2m_losses.r1_penalty), batch(2, 4, 4, 3)),
+    "l2m_losses.cycle_loss": Row(lambda _, s: l2m_losses.cycle_loss(*s), pictures),
+    "l2m_losses.style_loss": Row(lambda _, x: l2m_losses.style_loss(x, x[::-1]), batch(5)),
+    "l2m_losses.perceptual_loss": Row(lambda _, x: l2m_losses.perceptual_loss(x, x[::-1]), batch(5)),
+    "l2m_losses.orthogonality_loss": Row(
+        lambda other, x: l2m_losses.orthogonality_loss(x, x[::-1], other, kind="inner"), batch(5), const(5)
+    ),
+    "l2m_losses.overall_loss": Row(lambda _, x: l2m_losses.overall_loss(*x, config=l2m_gan.L2MConfig()), batch(5)),
     "feature_parser.segment": Row(
         lambda p, maps: feature_parser.segment(p, maps, config=PROBE),
         lambda: (batch(4, 4, 6)(), batch(8, 8, 3)(), batch(8, 8, 5)()),
@@ -580,6 +624,7 @@ TABLE = {
     ),
     "haar.inverse_haar": Row(of_sample(inverse_haar), batch(3, 5, 8), dtypes=BOTH),
     "nearest.nearest_conv2d": Row(with_kernel(nearest_conv2d), batch(4, 6, 3), const(3, 3, 3, 5), BOTH),
+    "nearest.pooled_conv2d": Row(with_kernel(nearest.pooled_conv2d), batch(4, 6, 3), const(3, 3, 3, 5), BOTH),
     "depthwise.depthwise_conv2d": Row(with_kernel(depthwise_conv2d), batch(4, 6, 5), const(3, 3, 5), BOTH),
     "mobile_stylegan.map_latent": Row(
         lambda p, z: mobile_stylegan.map_latent(p, z, config=MOBILE, truncation_psi=0.7),
@@ -844,6 +889,10 @@ EXEMPT = {
     *("classifiers.ResNet18Config", "classifiers.ResNet50Config", "classifiers.AttributeResNetConfig"),
     *("classifiers.ResNet18", "classifiers.ResNet50", "classifiers.AttributeResNet", "classifiers.init"),
     *("fan.FANConfig", "fan.FAN", "fan.init"),
+    *("l2m_generator.L2MGeneratorConfig", "l2m_generator.L2MGenerator", "l2m_generator.init"),
+    *("l2m_style_encoder.L2MStyleEncoderConfig", "l2m_style_encoder.L2MStyleEncoder", "l2m_style_encoder.init"),
+    *("l2m_discriminator.L2MDiscriminatorConfig", "l2m_discriminator.L2MDiscriminator", "l2m_discriminator.init"),
+    *("l2m_gan.L2MState", "l2m_gan.StepInfo", "l2m_gan.init", "l2m_gan.step"),  # as `gan.step`
     *("keypoints.KeypointsConfig", "keypoints.KeypointDetector", "embedding.EmbeddingConfig"),
     *("embedding.IdentityEmbedding", "staged.StagedSynthesis", "staged.Prepared"),
     *("supervised.FitConfig", "supervised.FitState", "supervised.fit"),
@@ -917,6 +966,11 @@ def test_every_public_array_function_has_a_row():
         face_landmarks,
         face_recognition,
         feature_parser,
+        l2m_discriminator,
+        l2m_gan,
+        l2m_generator,
+        l2m_losses,
+        l2m_style_encoder,
         lpips,
         minilm,
         sgf,

@@ -11,9 +11,9 @@ The networks of face-api: a package of npm, a folder, or a *-weights_manifest.js
 torchvision's AlexNet or VGG16 with --heads. Parsers of faces: the 79999_iter.pth of face-parsing.PyTorch; of scenes:
 torchvision's deeplabv3_resnet101_coco-*.pth and deeplab-pytorch's deeplabv2_resnet101_msc-*.pth. SE-ResNet-50 of
 VGGFace2-pytorch: senet50_*_weight.pkl, or a state dict. torchvision's resnet18-*.pth and resnet50-*.pth; the attribute
-classifiers of IALS, weight.pkl. FAN: StarGAN v2's wing.ckpt, or --network fan of the *_nets_ema.ckpt of L2M-GAN and
-StarGAN v2. Encoders of sentences: a folder of sentence-transformers such as all-MiniLM-L6-v2, its model.safetensors, or
-a wheel of it. Of several networks that are no generators each gets a folder of its own.
+classifiers of IALS, weight.pkl. Translators of images: the *_nets_ema.ckpt of L2M-GAN or StarGAN v2, with their FAN, or
+StarGAN v2's wing.ckpt. Encoders of sentences: a folder of sentence-transformers such as all-MiniLM-L6-v2, its
+model.safetensors, or a wheel of it. Of several networks that are no generators each gets a folder of its own.
 
 Damage is found by checksums in .pt files of PyTorch 1.6 and newer (zip archives). Pickles and older .pt files have no
 checksums: compare the SHA-256 that is printed with the publisher's.

@@ -20,6 +20,7 @@ from weights_convert import (
 )
 from weights_convert.errors import ConversionError, listing
 from weights_convert.options import Network, Role
+from weights_convert.tensors import Tensor
 from weights_convert.unpickle import Record
 
 FORMATS = {
@@ -114,6 +115,19 @@ def read(found: dict[str, Found], name: str) -> Network:
     if type(content) is dict and network.average is not None and (name == "G_ema" or generators == [network]):
         content = {**content, "latent_avg": network.average}
     return FORMATS[network.format].network(name, network.role, content)
+
+
+def others(content: Any, found: dict[str, Found]) -> list[str]:
+    """Keys of state dicts that lie beside those found and are none of a known network."""
+    known = [network.content for network in found.values() if network.format == "PyTorch state dict"]
+    if type(content) is not dict or len(known) < len(found):
+        return []
+    return [
+        str(key)
+        for key, value in content.items()
+        if type(value) is dict and value and all(type(one) is Tensor for one in value.values())
+        if not any(value is one for one in known)
+    ]
 
 
 def _parts(value: Any) -> list[tuple[str, Found]]:

@@ -131,6 +131,8 @@ def prepare(
         chosen = contents.choose(found, network)
         digest = files.sha256(source)
         lines = [f"{os.fspath(source)}: {found[chosen[0]].format}, sha256 {digest}"]
+        if others := contents.others(content, found):
+            lines.append(f"note: left out, as networks of no known kind: {listing(others)}")
         networks = {}
         for name in chosen:
             networks[name], read = _built(name, found[name], contents.read(found, name), Path(source).name, digest)

@@ -9,7 +9,7 @@ from weights_convert.values import TENSORS, named_tensors
 
 READ = (
     "NVIDIA's StyleGAN2 pickles, of TensorFlow or PyTorch, .pt files of rosinality's stylegan2-pytorch, MobileStyleGAN,"
-    " ProgressiveGAN, BigGAN-deep, DeepLab, ResNet-18 and 50, SE-ResNet-50 of VGGFace2, FAN of StarGAN v2, models"
+    " ProgressiveGAN, BigGAN-deep, L2M-GAN, StarGAN v2, DeepLab, ResNet-18 and 50, SE-ResNet-50 of VGGFace2, models"
     " of sentence-transformers, and the networks of IALS, LPIPS, face-api and face-parsing.PyTorch are read"
 )
 MAX_NAMES, MAX_VALUES = 2000, 100_000

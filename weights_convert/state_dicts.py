@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from weights_convert import l2m_gan
 from weights_convert.errors import ConversionError
 from weights_convert.names import Row
 from weights_convert.options import Network, Role, add_tensor, shape_of
@@ -32,7 +33,7 @@ class StateDict(NamedTuple):
 
     Attributes:
         marks: Tensors that all its files have, and no other network's but later ones'.
-        config: Arguments of the family's config, from the tensors' shapes.
+        config: Arguments of the family's config, from the tensors' shapes; it may take out tensors that depend on it.
         unused: Pattern of the tensors that hold nothing that inference uses.
         without_head: The same of its files that have the trunk alone, under other names.
     """
@@ -192,5 +193,14 @@ STATE_DICTS = {
         _fan,
         rf"{COUNTERS}|(m|top_m_|conv_last|bn_end|l)[1-9]\..*|[ab]l\d\.(weight|bias)",  # of further hourglasses
     ),
+    "l2m_generator": StateDict(
+        frozenset({"from_rgb.weight", "encode.0.conv1.weight", "decode.0.norm1.fc.weight"}),
+        l2m_gan.generator,
+        l2m_gan.UNUSED,
+    ),
+    "l2m_style_encoder": StateDict(
+        frozenset({"shared.1.conv1.weight", "unshared.0.weight"}), l2m_gan.style_encoder, l2m_gan.UNUSED
+    ),
+    "l2m_discriminator": StateDict(frozenset({"main.0.weight", "main.1.conv1.weight"}), l2m_gan.discriminator),
 }
 """`--network` name -> how it is told; the first whose marks are there counts."""

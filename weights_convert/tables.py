@@ -37,6 +37,9 @@ DEEPMIND = (
     " the MIT licence."
 )
 TORCHVISION = f"{KEPT} torchvision is under the BSD licence; its weights were trained on ImageNet."
+L2M_GAN = (
+    f"{KEPT} L2M-GAN's and StarGAN v2's code and weights are under the licence CC BY-NC 4.0: non-commercial use only."
+)
 FACE_API = f"{KEPT} face-api's weights are under the MIT licence."
 
 
@@ -72,6 +75,7 @@ TABLES = {
         f"{KEPT} VGGFace2-pytorch is under the MIT licence; its weights are those that VGGFace2's authors published for"
         " Caffe, under their terms.",
     ),
+    **dict.fromkeys(("l2m_generator", "l2m_style_encoder", "l2m_discriminator"), Table(official_rows, L2M_GAN)),
     "deeplabv2_msc": Table(
         deeplabv2_rows, f"{KEPT} deeplab-pytorch is under the MIT licence; its weights were trained on COCO-Stuff."
     ),

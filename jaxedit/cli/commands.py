@@ -17,6 +17,7 @@ from jaxedit.cli.options import (
     Intervene,
     Manipulate,
     Palette,
+    TrainL2MGan,
     TrainStyleGAN2,
     TrainSurrogate,
 )
@@ -47,6 +48,7 @@ COMMANDS = {
     "find-direction": Row(FindDirection, "find_direction"),
     "palette": Row(Palette, "palette"),
     "train-surrogate": Row(TrainSurrogate, "train_surrogate", "; the same command goes on from there"),
+    "train-l2m-gan": Row(TrainL2MGan, "train_l2m_gan", "; the same command goes on from the last snapshot"),
     "manipulate": Row(Manipulate, "manipulate"),
     "info": Row(Info, "info"),
     "train-stylegan2": Row(TrainStyleGAN2, "train_stylegan2", "; the same command goes on from the last snapshot"),

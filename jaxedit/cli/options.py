@@ -449,6 +449,53 @@ class TrainStyleGAN2(Computing):
     """Images between two snapshots, each with a sheet of pictures."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainL2MGan(Computing):
+    """Train a translator of images between domains (L2M-GAN). The same command goes on where it was stopped.
+
+    The output directory gets log.jsonl, pictures, snapshots to go on from, and at the end the checkpoints `generator`,
+    `style_encoder` (moving averages, for `translate`) and `discriminator`.
+    """
+
+    data: str
+    """`avatars` (drawn by the package, without an end), or a folder with a folder of images for each domain."""
+    output: Path
+    """Directory of this training; made if needed."""
+    steps: int = 100_000
+    """Of the training. More than before prolongs a finished one."""
+    attributes: tuple[str, ...] = ("smile",)
+    """Of avatars, whose combinations are the domains."""
+    resolution: int = 256
+    """Size of the images in pixels, a power of two from 64."""
+    batch_size: int = 8
+    """Images of a step, a multiple of the number of domains and of devices."""
+    width: int | None = None
+    """Channels at full size. Default: 16384 / resolution."""
+    max_width: int = 512
+    """Of channels."""
+    fan: Path | None = None
+    """Network of landmarks whose masks let details through high-pass skips, for faces; with it the generator has no
+    shortcuts, as published."""
+    perceptual: Path | None = None
+    """ResNet-18, whose features translations keep. Default: for avatars the classifier's; else none is kept."""
+    learning_rate: float = 1e-4
+    """Of Adam."""
+    lambda_cyc: float = 1.0
+    """Weight of the cycle's loss ..."""
+    lambda_sty: float = 2.0
+    """... of the style's ..."""
+    lambda_per: float = 2.0
+    """... of the perceptual loss ..."""
+    lambda_ort: float = 1.0
+    """... and of the orthogonality."""
+    mirror: bool = False
+    """Mirror half of a folder's images."""
+    seed: int = 0
+    """Of the networks and of the data."""
+    snapshot_steps: int = 1000
+    """Steps between two snapshots, each with a sheet of pictures."""
+
+
 RENAMED = {
     "network": Renamed("checkpoint", "a directory; python -m weights_convert makes it of the file"),
     "network-pkl": Renamed("checkpoint", "a directory; python -m weights_convert makes it of the file"),
@@ -495,5 +542,6 @@ Command = (
     | Demo
     | TrainStyleGAN2
     | TrainSurrogate
+    | TrainL2MGan
     | Manipulate
 )
