@@ -254,7 +254,7 @@ def test_arrays_first_key_first():
     """Protects: one order of arguments: a key, then parameters and arrays, then options by keyword only; no `rng`."""
     for name, function in CALLABLES.items():
         found, label = parameters(function), name.partition(".")[0]
-        seeded = name == "base.sample_z" or label in ("datasets", "loop")
+        seeded = name == "base.sample_z" or label in ("datasets", "loop", "translation")
         assert not {"rng", "seed"} & set(found) - ({"seed"} if seeded else set()), name
         assert list(found).index("key") == 0 if "key" in found else True, name
         arrays = any(is_array(p.annotation) and p.kind is not p.KEYWORD_ONLY for p in found.values())
