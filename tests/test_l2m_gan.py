@@ -187,6 +187,7 @@ def stepped() -> tuple[L2MState, StepInfo]:
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), (after, info))
 
 
+@pytest.mark.slow
 def test_a_step_descends_what_the_paper_says():
     """Protects: both updates: losses and gradients written down once more for a batch on one device."""
     before, (after, info) = started(CONFIG), stepped()

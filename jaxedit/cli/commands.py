@@ -47,11 +47,11 @@ COMMANDS = {
     "fit-parser": Row(FitParser, "fit_parser", "; the same command goes on from the last snapshot"),
     "find-direction": Row(FindDirection, "find_direction"),
     "palette": Row(Palette, "palette"),
+    "train-stylegan2": Row(TrainStyleGAN2, "train_stylegan2", "; the same command goes on from the last snapshot"),
     "train-surrogate": Row(TrainSurrogate, "train_surrogate", "; the same command goes on from there"),
     "train-l2m-gan": Row(TrainL2MGan, "train_l2m_gan", "; the same command goes on from the last snapshot"),
     "manipulate": Row(Manipulate, "manipulate"),
     "info": Row(Info, "info"),
-    "train-stylegan2": Row(TrainStyleGAN2, "train_stylegan2", "; the same command goes on from the last snapshot"),
 }
 
 

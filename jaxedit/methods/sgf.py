@@ -282,7 +282,8 @@ def run(
 ) -> tuple[Float[Array, "*latent"], Info]:  # noqa: F821
     """Algorithm 1: moves a latent until its condition is close to the target.
 
-    The loop ends with the path, under `vmap` with the last of them; it has no reverse-mode derivative.
+    A scan of `max_steps`, of which those after the end change nothing: a batch that is divided among devices needs no
+    word between them. `run_batch` leaves out what has ended.
 
     Args:
         f: See `step`.
@@ -299,13 +300,12 @@ def run(
         ValueError: A target of another shape than conditions.
     """
 
-    def body(carry: tuple[State, Info]) -> tuple[State, Info]:
+    def body(carry: tuple[State, Info], _: None) -> tuple[tuple[State, Info], None]:
         state, found = step(f, condition, carry[0], target, config=config, weights=weights)
-        return state, _recorded(carry[1], state, found)
+        return (state, _recorded(carry[1], state, found)), None
 
     first = init(condition, z, target, config=config)
-    began = first, _began(first, target, config, weights)
-    state, info = lax.while_loop(lambda carry: carry[0].active, body, began)
+    (state, info), _ = lax.scan(body, (first, _began(first, target, config, weights)), length=config.max_steps)
     return state.latent, info
 
 
