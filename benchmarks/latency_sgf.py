@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from benchmarks import floors, measure
 from jaxedit import families, sgf
-from jaxedit.cli.surrogates import Seen, condition_of, latent_of
+from jaxedit.cli.surrogates import Seen, condition_of, field_of, latent_of
 from jaxedit.conditions import Conditions
 from jaxedit.networks.attributes import AttributesConfig
 from jaxedit.networks.auxiliary_mapping import AuxiliaryConfig, singular_vectors
@@ -87,10 +87,7 @@ def _manipulation(seen: Seen, batch: int, repeats: int, ceilings: tuple[float, f
     target = jax.random.uniform(jax.random.key(6), (batch, seen.conditions.dimensions))
 
     def run(seen: Seen, z: Any, target: Any) -> Any:
-        def f(z: Any, c: Any) -> Any:
-            return sgf.auxiliary(seen.mapping, z, c)
-
-        look = functools.partial(condition_of, seen, space="w")
+        f, look = functools.partial(field_of, seen), functools.partial(condition_of, seen, space="w")
         return jax.vmap(functools.partial(sgf.run, f, look, config=config))(z, target)
 
     compiled, stages = measure.compile_in_stages(run, seen, z, target)

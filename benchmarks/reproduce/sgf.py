@@ -22,7 +22,7 @@ from benchmarks.reproduce.world import batches
 from jaxedit import avatars, checkpoints, sentences, sgf
 from jaxedit.cli import manipulate, train_surrogate
 from jaxedit.cli.options import Manipulate, TrainSurrogate
-from jaxedit.cli.surrogates import latent_of
+from jaxedit.cli.surrogates import field_of, latent_of
 from jaxedit.directions.pca import principal_components
 
 _ENTANGLED = ("gender", "beard", "age", "grey_hair")
@@ -236,7 +236,7 @@ def _solutions(
 @functools.partial(jax.jit, static_argnames="order")
 def _displacements(seen: Any, z: Any, c: Any, change: Any, order: int | None) -> jax.Array:
     """Of the first step; exact without an order."""
-    f = functools.partial(sgf_attributes.field, seen)
+    f = functools.partial(field_of, seen)
     if order is None:
         return jax.vmap(functools.partial(sgf.exact_displacement, f))(z, c, change)
     return jax.vmap(functools.partial(sgf.displacement, f, order=order))(z, c, change)[0]

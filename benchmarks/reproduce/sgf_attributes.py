@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,12 +12,11 @@ import numpy as np
 
 from benchmarks.reproduce.world import batches
 from jaxedit import metrics, sgf
-from jaxedit.cli.surrogates import Seen, condition_of
+from jaxedit.cli.surrogates import Seen, condition_of, field_of
 from jaxedit.conditions import Target
 from jaxedit.directions.pca import PrincipalComponents
 from jaxedit.directions.svm import fit_boundary
 from jaxedit.generators.base import space_index
-from jaxedit.networks.auxiliary_mapping import auxiliary
 from jaxedit.spaces import edited
 
 STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30)
@@ -58,16 +58,19 @@ class Measured(NamedTuple):
     note: str
 
 
-def field(seen: Seen, z: jax.Array, c: jax.Array) -> jax.Array:
-    """F of the study."""
-    return auxiliary(seen.mapping, z, c)
-
-
 def flipped(seen: Seen, conditions: np.ndarray, attribute: str) -> Target:
     """For each sample the other value of an attribute, all else held."""
     index = seen.conditions.places["attributes"].start + seen.conditions.names.index(attribute)
-    goals = [seen.conditions.target(jnp.asarray(c), attributes={attribute: float(c[index] < 0.5)}) for c in conditions]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *goals)
+    return goals_of(seen, conditions, attributes=[{attribute: float(c[index] < 0.5)} for c in conditions])
+
+
+def goals_of(seen: Seen, before: np.ndarray, **kinds: Sequence[Any]) -> Target:
+    """A target for each sample, from a sequence for each kind."""
+    rows = [
+        seen.conditions.target(jnp.asarray(c), **{kind: values[row] for kind, values in kinds.items()})
+        for row, c in enumerate(before)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
 
 
 def rows_of(seen: Seen, latents: np.ndarray, *, space: str, size: int) -> np.ndarray:
@@ -94,15 +97,20 @@ def looking(space: str) -> Any:
     return functools.partial(condition_of, space=space)
 
 
+def moved(seen: Seen, latents: np.ndarray, goals: Target, *, space: str, config: sgf.SgfConfig) -> sgf.Info:
+    """What happens on the way of each latent."""
+    _, info = sgf.run_batch(
+        field_of, looking(space), seen, jnp.asarray(latents), goals.condition, config=config, weights=goals.weights
+    )
+    return jax.tree.map(np.asarray, info)
+
+
 def path_of_sgf(
     seen: Seen, latents: np.ndarray, goals: Target, *, space: str, config: sgf.SgfConfig
 ) -> tuple[np.ndarray, sgf.Info]:
     """The latents after the steps of `STEPS`, and what happened on the way."""
-    _, info = sgf.run_batch(
-        field, looking(space), seen, jnp.asarray(latents), goals.condition, config=config, weights=goals.weights
-    )
-    info = jax.tree.map(np.asarray, info)
-    return info.latents[:, [step for step in STEPS if step <= config.max_steps]], info
+    info = moved(seen, latents, goals, space=space, config=config)
+    return np.asarray(info.latents)[:, [step for step in STEPS if step <= config.max_steps]], info
 
 
 def interfacegan(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.reproduce.sgf_attributes import field, looking
+from benchmarks.reproduce import sgf_attributes
+from benchmarks.reproduce.sgf_attributes import goals_of
 from benchmarks.reproduce.world import batches
 from jaxedit import avatars, sgf
 from jaxedit.cli.surrogates import Seen, condition_of, picture_of
@@ -38,19 +37,8 @@ def towards(
     seen: Seen, latents: np.ndarray, goals: Target, *, space: str, config: sgf.SgfConfig = _PRECISE
 ) -> tuple[np.ndarray, sgf.Info]:
     """The closest latents on the paths, and what happened."""
-    _, info = sgf.run_batch(
-        field, looking(space), seen, jnp.asarray(latents), goals.condition, config=config, weights=goals.weights
-    )
-    return np.asarray(jax.vmap(sgf.closest)(info)), jax.tree.map(np.asarray, info)
-
-
-def goals_of(seen: Seen, before: np.ndarray, **kinds: Sequence[Any]) -> Target:
-    """A target for each sample, from a sequence for each kind."""
-    rows = [
-        seen.conditions.target(jnp.asarray(c), **{kind: values[row] for kind, values in kinds.items()})
-        for row, c in enumerate(before)
-    ]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+    info = sgf_attributes.moved(seen, latents, goals, space=space, config=config)
+    return np.asarray(jax.vmap(sgf.closest)(info)), info
 
 
 def apart(seen: Seen, c: Any, wanted: np.ndarray) -> np.ndarray:

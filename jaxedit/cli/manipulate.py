@@ -21,11 +21,20 @@ from jaxedit.cli.array_files import read_arrays
 from jaxedit.cli.codes import parse_seeds
 from jaxedit.cli.options import Manipulate
 from jaxedit.cli.records import class_condition
-from jaxedit.cli.surrogates import CAPTIONER, Seen, condition_of, given_conditions, latent_of, picture_of
+from jaxedit.cli.surrogates import (
+    CAPTIONER,
+    Seen,
+    condition_of,
+    field_of,
+    given_conditions,
+    latent_of,
+    picture_of,
+    pictures_at_once,
+)
 from jaxedit.conditions import POINTS, Target
 from jaxedit.generators.base import Generator, sample_z
 from jaxedit.messages import warn
-from jaxedit.networks.auxiliary_mapping import AuxiliaryMapping, auxiliary
+from jaxedit.networks.auxiliary_mapping import AuxiliaryMapping
 
 _TOGETHER = 64
 _COLUMNS = 8  # of a path's sheet
@@ -68,7 +77,7 @@ def run(command: Manipulate) -> None:
         if (command.output / "grid.png").exists() and command.existing == "error":
             raise FileExistsError(f"{command.output / 'grid.png'} exists already; --existing overwrite draws anew")
         z = np.stack([np.asarray(sample_z(seed, generator.config.z_dim)) for seed in seeds])
-        start = _mapped(functools.partial(_latent, space=space), seen, z, "compiling the generator")
+        start = _mapped(functools.partial(latent_of, space=space), seen, z, "compiling the generator")
         moved = _moved(seen, start, edits, space=space, config=config)
         _report(command, seeds, edits, moved, start, known)
         _draw(command, seen, seeds, edits, start, moved, space)
@@ -167,25 +176,22 @@ def _located(seen: Seen, picture: jax.Array) -> jax.Array:
 def _moved(seen: Seen, start: np.ndarray, edits: list[Edit], *, space: str, config: sgf.SgfConfig) -> list[Moved]:
     """All edits, one after the other, of all samples, so many at a time."""
     look = functools.partial(condition_of, space=space)
+    seen_by = jax.jit(jax.vmap(look, in_axes=(None, 0)))
     parts, size = [], batch.choose_batch_size(len(start), _TOGETHER)
     begins = range(0, len(start), size)
     with progress.bar(begins, total=len(begins), unit="batch", first="compiling") as counted:
         for begin in counted:
             latents, done = jnp.asarray(start[begin : begin + size]), []
             for edit in edits:
-                before = jax.jit(jax.vmap(look, in_axes=(None, 0)))(seen, latents)
+                before = seen_by(seen, latents)
                 target, weights = jax.vmap(edit.target)(before)
                 options = {"config": config, "weights": weights, "smallest": jax.local_device_count()}
-                _, info = sgf.run_batch(_field, look, seen, latents, target, **options)
+                _, info = sgf.run_batch(field_of, look, seen, latents, target, **options)
                 latents = jax.vmap(sgf.closest)(info)
                 reached = np.nanmin(np.asarray(info.distances), axis=1)
                 done.append(Moved(np.asarray(latents), jax.tree.map(np.asarray, info), reached))
             parts.append(done)
     return [jax.tree.map(lambda *leaves: np.concatenate(leaves), *each) for each in zip(*parts, strict=True)]
-
-
-def _field(seen: Seen, z: jax.Array, c: jax.Array) -> jax.Array:
-    return auxiliary(seen.mapping, z, c)
 
 
 def _report(
@@ -261,21 +267,12 @@ def _draw(
 
 
 def _mapped(function: Callable[..., Any], seen: Seen, samples: np.ndarray, first: str) -> np.ndarray:
-    size = batch.choose_batch_size(len(samples), max(1, (1 << 19) // seen.generator.config.resolution**2))
-    found = batch.map_samples(_applied, seen, samples, batch_size=size, options={"function": function})
+    found = batch.map_samples(function, seen, samples, batch_size=pictures_at_once(seen.generator, len(samples)))
     with progress.bar(found, total=len(samples), unit="picture", first=first) as counted:
         stacked = np.stack([np.asarray(one) for one in counted])
     if not np.isfinite(stacked.astype(np.float32)).all():
         raise ValueError("pictures or latents are not finite numbers")
     return stacked
-
-
-def _applied(seen: Seen, sample: jax.Array, *, function: Callable[..., Any]) -> jax.Array:
-    return function(seen, sample)
-
-
-def _latent(seen: Seen, z: jax.Array, *, space: str) -> jax.Array:
-    return latent_of(seen, z, space=space)
 
 
 def _picture(seen: Seen, latent: jax.Array, *, space: str) -> jax.Array:

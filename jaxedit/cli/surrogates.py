@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxedit import checkpoints, faces
+from jaxedit import batch, checkpoints, faces
 from jaxedit.cli.options import Manipulate, TrainSurrogate
 from jaxedit.conditions import POINTS, Conditions
 from jaxedit.faces import FaceNetworks
 from jaxedit.generators.base import Generator, space_index
+from jaxedit.networks.auxiliary_mapping import auxiliary
 from jaxedit.spaces import edited
 
 CAPTIONER = "captioner"
+_PIXELS = 1 << 19  # of a batch of pictures
 
 
 class Seen(NamedTuple):
@@ -52,6 +54,16 @@ def picture_of(seen: Seen, latent: jax.Array, *, space: str) -> jax.Array:
 def condition_of(seen: Seen, latent: jax.Array, *, space: str) -> jax.Array:
     """C(G(latent))."""
     return seen.conditions(picture_of(seen, latent, space=space))
+
+
+def field_of(seen: Seen, latent: jax.Array, c: jax.Array) -> jax.Array:
+    """F(latent, c)."""
+    return auxiliary(seen.mapping, latent, c)
+
+
+def pictures_at_once(generator: Generator, count: int) -> int:
+    """The size of batches of so many pictures."""
+    return batch.choose_batch_size(count, max(1, min(64, _PIXELS // generator.config.resolution**2)))
 
 
 def given_conditions(

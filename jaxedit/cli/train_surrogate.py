@@ -15,10 +15,18 @@ from jaxedit import batch, checkpoints, faces, progress
 from jaxedit.atomic import replacing
 from jaxedit.cli.options import TrainSurrogate
 from jaxedit.cli.records import sample_condition
-from jaxedit.cli.surrogates import CAPTIONER, Seen, condition_of, given_conditions, latent_of, picture_of
+from jaxedit.cli.surrogates import (
+    CAPTIONER,
+    Seen,
+    condition_of,
+    given_conditions,
+    latent_of,
+    picture_of,
+    pictures_at_once,
+)
 from jaxedit.conditions import Conditions, calibrated
 from jaxedit.faces import FaceNetworks
-from jaxedit.generators.base import Generator, space_named
+from jaxedit.generators.base import space_named
 from jaxedit.networks.auxiliary_mapping import AuxiliaryConfig, AuxiliaryMapping
 from jaxedit.training import surrogate
 from jaxedit.training.folder import holding
@@ -27,7 +35,6 @@ from jaxedit.training.supervised import FitConfig
 _CHUNK = 2000  # pairs in a file
 _CALIBRATED = 200  # samples that say where measures such as the age have their middle
 _HELD_OUT = 0.05
-_PIXELS = 1 << 19  # of a batch of pictures
 _FEWEST = 100
 
 
@@ -103,7 +110,7 @@ def _pairs(command: TrainSurrogate, seen: Seen, space: str) -> tuple[Seen, surro
         _pair,
         seen,
         (key for index in missing for key in _keys(command, index)),
-        batch_size=_batch_size(seen.generator, max(total, 1)),
+        batch_size=pictures_at_once(seen.generator, max(total, 1)),
         options={"space": space},
     )
     if missing:
@@ -125,7 +132,7 @@ def _calibrated(command: TrainSurrogate, seen: Seen, space: str, path: Path) -> 
         return seen
     if not path.exists():
         keys = _keys(command, 0)[:_CALIBRATED]
-        size = _batch_size(seen.generator, len(keys))
+        size = pictures_at_once(seen.generator, len(keys))
         found = batch.map_samples(_scored, seen, keys, batch_size=size, options={"space": space})
         with progress.bar(found, total=len(keys), unit="picture", first="compiling") as counted:
             scores = np.stack([np.asarray(one) for one in counted])
@@ -186,10 +193,6 @@ def _file(folder: Path, index: int) -> Path:
 def _write(path: Path, **arrays: Any) -> None:
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
-
-
-def _batch_size(generator: Generator, count: int) -> int:
-    return batch.choose_batch_size(count, max(1, min(64, _PIXELS // generator.config.resolution**2)))
 
 
 def _drawn(seen: Seen, key: jax.Array, space: str) -> jax.Array:
