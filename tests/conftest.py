@@ -35,10 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def compile_as_it_pays(request: pytest.FixtureRequest) -> None:
+def compile_as_it_pays(request: pytest.FixtureRequest) -> Iterator[None]:
     """Programs as users have them where numbers are compared with those of others; quickly compiled ones elsewhere,
-    since most tests compile longer than they compute."""
+    since most tests compile longer than they compute. A file's programs end with it: each takes several of the 65,530
+    mappings of memory that Linux gives a process, and one more is a segmentation fault."""
     jax.config.update("jax_disable_most_optimizations", request.path.stem not in OPTIMISED)
+    yield
+    jax.clear_caches()
 
 
 def shared_folder(name: str) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from slowly import first_quick
 
 from jaxedit import alignment, avatars
 
@@ -141,7 +142,7 @@ def test_rotation_is_undone(degrees: int):
     np.testing.assert_allclose(found[middle], pattern(0.8 * x, 0.8 * y - 0.06)[middle], atol=4e-3)
 
 
-@pytest.mark.parametrize("size", [48, 64, 200])
+@pytest.mark.parametrize("size", first_quick([64, 48, 200]))
 def test_photographs_are_cropped_as_by_the_official_steps(size: int):
     """Protects: FFHQ's resampling, enlarging and reducing, up to the rounding of Pillow's two steps."""
     difference, changed = compared(*photograph(), size)
@@ -174,6 +175,7 @@ def test_larger_squares_are_as_sharp_as_they_should():
     assert np.abs(found - expected).mean() < 0.02 and np.abs(found - expected).max() < 0.2
 
 
+@pytest.mark.slow
 def test_gradients_and_batches():
     """Protects: finite derivatives in image and landmarks, to the points that matter only; and `vmap`."""
     image = jnp.asarray(pattern(*pixels(40, 50)))

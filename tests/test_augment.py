@@ -89,6 +89,7 @@ def test_full_augmentation_changes_every_image():
     assert len(np.unique(images[:, 0, 0, 0])) > 4000
 
 
+@pytest.mark.slow
 def test_colours_of_grey():
     """Protects: hue and saturation leave grey alone, and brightness and contrast keep it grey."""
     grey = jnp.full((SIZE, SIZE, 3), 0.25)
@@ -97,6 +98,7 @@ def test_colours_of_grey():
     assert images[:, 0, 0, 0].min() < -0.1 and images[:, 0, 0, 0].max() > 0.6
 
 
+@pytest.mark.slow
 def test_gradient():
     """Protects: what the generator learns through augmented fakes; the map is linear but for brightness."""
     image, other = jnp.asarray(picture()), jnp.asarray(picture()[::-1, :, ::-1])

@@ -92,6 +92,7 @@ def test_the_embedding_sees_two_views_of_one_identity(monkeypatch: pytest.Monkey
     assert np.abs(images[:, 0] - images[:, 1]).mean((1, 2, 3)).min() > 0.001
 
 
+@pytest.mark.slow
 def test_the_command_trains_resumes_and_writes_the_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ):

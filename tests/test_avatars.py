@@ -112,6 +112,7 @@ def test_keypoints_lie_on_what_they_name():
     assert (chin[:, 1] > points[:, 57, 1]).all() and (points[:, 0, 0] < points[:, 16, 0]).all()
 
 
+@pytest.mark.slow
 def test_the_jaw_points_are_on_the_outline():
     """Protects: that the drawn outline and the keypoints come from the same measures."""
     rendering = render(plain())
@@ -234,6 +235,7 @@ TINY = StyleGAN2Config(
 )
 
 
+@pytest.mark.slow
 def test_every_factor_is_linear_in_the_wanted_w():
     """Protects: that the activation at the end of the mapping network does not bend what it is fitted to."""
     factors = jax.vmap(latents.factors_from_z)(jax.random.normal(jax.random.key(0), (2000, latents.Z_DIM)))

@@ -189,6 +189,7 @@ def test_first_pictures_are_drawn_cold_and_warm(tmp_path):
         first_picture.run(sys.executable, ["edit", "nowhere"], folder=tmp_path, cache=tmp_path)
 
 
+@pytest.mark.slow
 def test_sheets_of_a_generator_are_drawn(tmp_path):
     """Samples, truncation and interpolation of any checkpoint, 64 pictures each."""
     faces.main(faces.Options(checkpoint=Path("avatars"), output=tmp_path))

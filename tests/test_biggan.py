@@ -56,6 +56,7 @@ def test_the_image_is_that_of_the_official_network(generator: BigGANGenerator, p
     assert found.shape == (CONFIG.resolution, CONFIG.resolution, 3) and expected.std() > 0.1
 
 
+@pytest.mark.slow
 def test_rows_of_z_plus_are_those_of_the_official_wrapper(generator: BigGANGenerator):
     """Protects: which row each layer reads; the last one is read by none."""
     c, rows = one_hot(1), normal(2, CONFIG.rows, CONFIG.z_dim)
@@ -100,6 +101,7 @@ def test_classes_mix(generator: BigGANGenerator):
     np.testing.assert_allclose(drawn(generator, z, mix, 1.0), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close(generator: BigGANGenerator):
     """Protects: that the option reaches all layers, and the image stays float32."""
     latent = generator.advance("z", normal(4, CONFIG.z_dim), c=one_hot(2))
@@ -182,6 +184,7 @@ def test_directions_act_in_their_space(generator: BigGANGenerator):
     np.testing.assert_allclose(again.z, np.tile(z + of_z.vector, (CONFIG.rows, 1)), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "layers"), [("z", None), ("z_plus", None), ("z_plus", (1, 2))])
 def test_lelsd_finds_directions(generator: BigGANGenerator, space: str, layers: Any):
     """Protects: what LELSD sees of the family: a step moves the direction, within its layers, to a better score."""

@@ -43,6 +43,7 @@ def test_captions_say_all_that_there_is(factors: avatars.Factors):
         BagOfWords().embed(sentence)
 
 
+@pytest.mark.slow
 def test_varied_captions_are_true(factors: avatars.Factors):
     """Protects: what training learns from: true, of all attributes and their opposites, of many words and orders."""
     random, said, seen = np.random.default_rng(0), set[tuple[str, bool]](), set[str]()

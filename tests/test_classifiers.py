@@ -13,6 +13,7 @@ import official_pickles as pickles
 import pytest
 from official_pickles import Tensor
 from oracles import f64
+from slowly import first_quick
 from test_networks import Reference, check, lively, max_pool, normal, relu
 
 import jaxedit
@@ -65,7 +66,7 @@ class Official(Reference):
         return x @ weights["fc.kernel"] + weights["fc.bias"] if "fc.kernel" in weights else x
 
 
-@pytest.mark.parametrize("size", [(32, 32), (64, 64), (64, 96)])
+@pytest.mark.parametrize("size", first_quick([(64, 96), (32, 32), (64, 64)]))
 @pytest.mark.parametrize("name", SMALL)
 def test_the_networks_are_what_the_official_code_says(name: str, size: tuple[int, int]):
     """Protects: pixels, strides, every connection and all outputs, in the image's size; the average of large ones."""
@@ -144,7 +145,7 @@ def official_state(name: str) -> dict[str, Any]:
     return state
 
 
-@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("asked", first_quick([False, True]))
 @pytest.mark.parametrize("name", SMALL)
 def test_official_files_are_converted_and_called(tmp_path: Path, name: str, asked: bool):
     """Protects: the way from a file to a network, alone or, as L2M-GAN has it, among others."""

@@ -98,6 +98,7 @@ def test_generate_draws_what_the_library_draws(checkpoint, generator, config, tm
     assert images.read_png(output / "grid.png").shape == (2 * (20 + 128), 2 * 128, 3)  # names above enlarged pictures
 
 
+@pytest.mark.slow
 def test_generate_saves_what_fit_direction_takes(tmp_path, capsys):
     """Protects: samples, their latents and their scores become a direction without a line of Python."""
     output, direction = tmp_path / "samples", tmp_path / "glasses.safetensors"
@@ -149,6 +150,7 @@ def test_shapes_of_latents(checkpoint, smile, tmp_path, shape):
     assert len(list(output.glob("*.png"))) == {(24,): 1, (3, 24): 3, (8, 24): 1, (2, 8, 24): 2}[shape]
 
 
+@pytest.mark.slow
 def test_fresh_noise_depends_on_the_seed_only(checkpoint, tmp_path, monkeypatch):
     noisy = ["generate", checkpoint, "--noise-mode", "random"]
     load_plain = checkpoints.load
@@ -519,6 +521,7 @@ def test_the_demo_edits_the_built_in_generator(tmp_path, monkeypatch, capsys):
     assert run("edit", "avatars", "--seeds", "0", "--direction", smile, "--output", tmp_path / "more") == 0
 
 
+@pytest.mark.slow
 def test_real_codes_along_real_directions(fixtures, tmp_path, capsys):
     config = StyleGAN2Config(channel_base=1024, channel_max=16, mapping_layers=1)
     path = tmp_path / "checkpoint"

@@ -15,6 +15,7 @@ import oracles
 import pytest
 from official_pickles import Tensor
 from oracles import f64
+from slowly import first_quick
 from test_networks import Reference, check, lively, normal, relu
 
 import jaxedit
@@ -134,7 +135,7 @@ def expected_of(family: str, image: Any, config: Any) -> np.ndarray:
 # Forward passes.
 
 
-@pytest.mark.parametrize("size", [(33, 33), (40, 27), (18, 63)])
+@pytest.mark.parametrize("size", first_quick([(40, 27), (33, 33), (18, 63)]))
 @pytest.mark.parametrize("family", SMALL)
 def test_the_networks_are_what_the_official_code_says(family: str, size: tuple[int, int]):
     """Protects: every connection, strides and dilations of both trunks, pools, pyramids, scales, and all the sizes."""
@@ -147,6 +148,7 @@ def test_the_networks_are_what_the_official_code_says(family: str, size: tuple[i
         assert expected.shape[:2] == tuple((n + 1) // 4 // 2 + 1 for n in size)
 
 
+@pytest.mark.slow
 def test_lelsd_mistakes_the_channels_on_request():
     """Protects: the option that gives the very masks of LELSD's released code; it is off by default."""
     assert DeepLabV2Config().pixels == "caffe"
@@ -156,7 +158,7 @@ def test_lelsd_mistakes_the_channels_on_request():
 
 
 @pytest.mark.parametrize(("height", "width"), [(None, None), (50, 21)])
-@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("family", first_quick(SMALL))
 def test_the_likeliest_class_is_that_of_enlarged_logits(family: str, height: int | None, width: int | None):
     """Protects: maps in the image's size, or any other, as argmax after bilinear interpolation."""
     config, image = SMALL[family], normal(2, 33, 26, 3)
@@ -253,7 +255,7 @@ OFFICIAL = {
 }
 
 
-@pytest.mark.parametrize("family", OFFICIAL)
+@pytest.mark.parametrize("family", first_quick(OFFICIAL))
 def test_names_and_shapes_are_those_of_the_official_files(family: str):
     """Protects: a released file fits as it is: every name and every shape."""
     config, count, digest = OFFICIAL[family]
@@ -288,6 +290,7 @@ def official_state(family: str) -> dict[str, Any]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize("family", SMALL)
 def test_official_files_are_converted_and_called(tmp_path: Path, family: str, named: bool):

@@ -219,6 +219,7 @@ def test_ranking_finds_the_channel_that_the_examples_share():
         channels.rank_channels(examples[:1], mean, deviation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [4, 16])
 def test_gradient_maps_equal_single_derivatives(size: int):
     """Protects: forward (16 blocks a side) and reverse sweeps (4), and the absolute mean over colours."""

@@ -207,6 +207,7 @@ def test_networks_equal_their_references(name):
         assert np.abs(f64(one) - other).max() <= BUDGET * max(np.abs(other).max(), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_batches_and_derivatives(name):
     """Protects: samples that know nothing of each other; finite derivatives that reach every parameter."""
@@ -349,6 +350,7 @@ def test_published_weights_agree_with_people(judged, fixtures):
         assert np.corrcoef(np.array(pairs).T)[0, 1] > least, name
 
 
+@pytest.mark.slow
 def test_published_landmarks_align_a_face(published, judged, fixtures):
     """Protects: the way from a box over landmarks to the chip: the eyes lie where dlib's template has them."""
     points = place_points(jnp.asarray(judged[5][0], jnp.float32), jnp.array(FFHQ_BOX), height=256, width=256)

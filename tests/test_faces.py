@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_image_is_judged_by_all_networks(folder: Path):
     """Protects: one call gives landmarks, attributes and identity, all with finite gradients, and a mask."""
     networks = faces.load(folder / "faces")
@@ -63,6 +64,7 @@ def test_an_image_is_judged_by_all_networks(folder: Path):
 FULL_WIDTH = MobileStyleGANConfig(channels=(16, 16, 8, 8), z_dim=16, mapping_layers=2)
 
 
+@pytest.mark.slow
 def test_directions_that_come_with_the_package_move_faces(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -160,6 +162,7 @@ def test_samples_that_cannot_be_are_refused(folder: Path, tmp_path: Path, capsys
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_interventions_keep_to_regions_by_landmarks(folder: Path, tmp_path: Path, capsys: Any):
     """Protects: `intervene` on another family, with landmarks in place of a parser; what they cannot outline."""
     generator = checkpoints.load(folder / "mobile")

@@ -13,6 +13,7 @@ import official_pickles as pickles
 import pytest
 from official_pickles import Tensor
 from oracles import f64
+from slowly import first_quick
 from test_deeplab import interpolated
 from test_networks import Reference, check, lively, nearest, normal, relu, resized
 from test_weights_convert_state_dicts import official_state
@@ -120,7 +121,7 @@ def official_landmarks(heat_maps: np.ndarray) -> np.ndarray:
     return np.array(points)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (50, 27)])
+@pytest.mark.parametrize("size", first_quick([(50, 27), (32, 32)]))
 def test_the_network_is_what_the_official_code_says(size: tuple[int, int]):
     """Protects: coordinates, blocks, hourglass, and images of other sizes."""
     image = jnp.tanh(normal(1, *size, 3))
@@ -129,7 +130,7 @@ def test_the_network_is_what_the_official_code_says(size: tuple[int, int]):
     check(found, Official(params_of(SMALL)).heat_maps(f64(image), SMALL))
 
 
-@pytest.mark.parametrize("size", [256, 128])
+@pytest.mark.parametrize("size", first_quick([128, 256]))
 def test_masks_and_landmarks_are_made_of_heat_maps_as_officially(size: int):
     """Protects: every part, shift and power of the masks; landmarks to a quarter of a heat map's pixel."""
     network, image = FAN(params_of(LARGE), LARGE), jnp.tanh(normal(2, size, size, 3))

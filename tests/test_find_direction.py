@@ -63,6 +63,7 @@ def halves(network: Any, image: Any, *, parts: tuple[str, ...]) -> Any:
     return jnp.stack([upper, ~upper])
 
 
+@pytest.mark.slow
 def test_directions_of_two_parts_are_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -84,6 +85,7 @@ def test_directions_of_two_parts_are_found(
     assert find(*given, "--output", output) == 1 and "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_classes_have_directions_of_their_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -120,6 +122,7 @@ def test_wrong_options_are_refused(given: list[str], said: str, tmp_path: Path, 
     assert not (tmp_path / "found").exists()
 
 
+@pytest.mark.slow
 def test_a_part_that_no_sample_shows_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

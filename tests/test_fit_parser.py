@@ -46,6 +46,7 @@ def test_the_probe_sums_what_each_layer_says():
         feature_parser.segment(params, (maps()[1], maps()[0], maps()[2]), config=SMALL)
 
 
+@pytest.mark.slow
 def test_labels_are_learned_and_the_parser_finds_directions(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: labels given as pictures of the samples of their names; `find-direction` takes the result."""
     (labels := tmp_path / "labels").mkdir()

@@ -145,6 +145,7 @@ def test_moving_average_has_its_half_life(start):
     np.testing.assert_array_equal(average["mapping"]["w_avg"], other["mapping"]["w_avg"])
 
 
+@pytest.mark.slow
 def test_a_step_reports_what_the_discriminator_says(start, reals, history):
     """Protects: the logits of reals as they are before the update, and the penalties where they are due."""
     discriminate = functools.partial(stylegan2_discriminator.discriminate, config=CONFIG.discriminator)
@@ -157,6 +158,7 @@ def test_a_step_reports_what_the_discriminator_says(start, reals, history):
     assert np.isfinite([info[:1] + info[3:7] for _, info in history]).all()
 
 
+@pytest.mark.slow
 def test_what_a_step_changes(start, history):
     """Protects: every weight is trained, noise maps are not, and w_avg follows the mapping network."""
     after = history[1][0]
@@ -174,6 +176,7 @@ def test_what_a_step_changes(start, history):
     assert (np.abs(found - (np.mean(w, axis=0) - before)) < 5 * deviation).all()
 
 
+@pytest.mark.slow
 def test_augmentation_adapts_every_four_steps(history):
     """Protects: the statistic over four steps, and that p then moves by their share of `augment_images`."""
     signs = np.mean([float(info.real_sign) for _, info in history[1:5]])

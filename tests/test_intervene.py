@@ -54,6 +54,7 @@ def measured(output: Path) -> dict[str, Any]:
     return {row["picture"]: row for row in rows}
 
 
+@pytest.mark.slow
 def test_pictures_change_less_outside_the_mask(inputs: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: files, the record with its numbers, resuming, and the batch that is filled up with copies."""
     output = inputs / "out"
@@ -83,6 +84,7 @@ def test_pictures_change_less_outside_the_mask(inputs: Path, checkpoint: Path, c
     assert len(measured(output)) == 5 and len((output / "intervene.jsonl").read_text().splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_all_devices_share_a_batch(inputs: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
     """Protects: every program of the loop from computing everything on every device."""
     render, drawn = stage_programs.render, []
@@ -100,6 +102,7 @@ def test_all_devices_share_a_batch(inputs: Path, checkpoint: Path, monkeypatch: 
         assert {shard.data.shape[0] for shard in leaf.addressable_shards} == {1} and len(leaf.addressable_shards) == 8
 
 
+@pytest.mark.slow
 def test_latents_and_masks_of_their_own(inputs: Path, checkpoint: Path, config: StyleGAN2Config, capsys):
     """Protects: W+ codes with W directions, one mask per picture, and changed masks, which are other settings."""
     random = np.random.default_rng(1)
@@ -187,6 +190,7 @@ def test_masks_of_all_kinds(mode: str, tmp_path: Path):
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), white)
 
 
+@pytest.mark.slow
 def test_built_in_attributes(tmp_path: Path):
     """Protects: `--attribute` alone, with the package's directions, parser and regions: much less changes outside."""
     arguments = (

@@ -67,14 +67,13 @@ def train(inputs: Path, checkpoint: Path, output: Path) -> list[str]:
 
 
 KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
-SLOW = pytest.mark.slow
 CASES = [
-    pytest.param(edit, KILL, 3, id="edit"),
-    *(pytest.param(program, KILL, 20, marks=SLOW) for program in (generate, edit, intervene, convert, train)),
-    *(pytest.param(program, INTERRUPT, 5, marks=SLOW) for program in (edit, intervene, train)),
+    *((program, KILL, 10) for program in (generate, edit, intervene, convert, train)),
+    *((program, INTERRUPT, 4) for program in (edit, intervene, train)),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program, number, times", CASES)
 def test_signals_leave_no_trace(
     program: Callable, number: int, times: int, inputs: Path, checkpoint: Path, tmp_path: Path

@@ -249,6 +249,7 @@ def test_a_step_descends_what_the_paper_says():
             np.testing.assert_allclose(moment, wanted, rtol=1e-3, atol=2e-5 * max(np.abs(wanted).max(), 0.1))
 
 
+@pytest.mark.slow
 def test_a_step_moves_everything():
     """Protects: Adam's rate for every parameter, averages by their decay, the count of steps."""
     before, (after, _) = started(CONFIG), stepped()

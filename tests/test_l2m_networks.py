@@ -16,6 +16,7 @@ import oracles
 import pytest
 from official_pickles import Tensor
 from oracles import f64
+from slowly import first_quick
 from test_networks import check, nearest, normal, relu
 
 import jaxedit
@@ -147,8 +148,8 @@ def bilinear(mask: np.ndarray, size: int) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("config", [SKIPS, SHORTCUTS])
+@pytest.mark.parametrize("masked", first_quick([True, False]))
+@pytest.mark.parametrize("config", first_quick([SHORTCUTS, SKIPS]))
 def test_generator_in_float64(config: L2MGeneratorConfig, masked: bool):
     """Protects: both kinds of decoders, adaptive normalisation, high-pass skips and which mask is for which size."""
     image, style = 0.5 * normal(7, 64, 64, 3), normal(8, 5)
@@ -206,6 +207,7 @@ def test_shapes_are_checked(unchecked: None):
         generator(jnp.zeros((64, 64, 3)), jnp.zeros(6))
 
 
+@pytest.mark.slow
 def test_networks_start_he_normal():
     """Protects: what training starts from: deviations of sqrt(2 / fan_in), biases 0."""
     config = L2MStyleEncoderConfig(64, 16, 64, 16)
@@ -295,7 +297,7 @@ def same_params(found: Any, expected: Any) -> None:
     jax.tree.map(lambda one, other: np.testing.assert_array_equal(one, other), found, expected)
 
 
-@pytest.mark.parametrize("w_hpf", [1.0, 0.0])
+@pytest.mark.parametrize("w_hpf", first_quick([1.0, 0.0]))
 def test_files_of_l2m_gan_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str], w_hpf: float):
     """Protects: the networks of the official file, each in a folder; what is not read is said."""
     config = dataclasses.replace(NARROW, w_hpf=w_hpf)
@@ -310,6 +312,7 @@ def test_files_of_l2m_gan_are_converted(tmp_path: Path, capsys: pytest.CaptureFi
     same_params(encoder.params, params_of(ENCODER))
 
 
+@pytest.mark.slow
 def test_files_of_stargan_v2_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: a wrapper's prefix, the filter that says w_hpf, encoders without transforms, networks by kind."""
     config, bare = dataclasses.replace(NARROW, w_hpf=2.0), dataclasses.replace(ENCODER, transform_layers=0)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from slowly import first_quick
 
 from jaxedit import lelsd
 from jaxedit.methods.lelsd import OFFICIAL, PAPER, LelsdConfig
@@ -69,7 +70,7 @@ def expected_scores(before: Any, after: Any, first: np.ndarray, second: np.ndarr
     return np.array(scores)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (64, 64), (3, 3)])
+@pytest.mark.parametrize("size", first_quick([(64, 64), (16, 16), (3, 3)]))
 @pytest.mark.parametrize(
     ("distance", "aggregation", "resize"),
     list(itertools.product(("l2", "l1", "cosine"), ("average", "union", "intersection"), ("direct", "cascade"))),
@@ -211,6 +212,7 @@ def test_a_toy_is_solved(preset: LelsdConfig):
     np.testing.assert_allclose(info.part, 0.5)
 
 
+@pytest.mark.slow
 def test_parts_trained_together_equal_single_runs():
     """Protects: sharing the unedited samples among parts changes nothing, nor does computing some at a time."""
     config, key = dataclasses.replace(PAPER, steps=5, directions=2), jax.random.key(2)
@@ -236,6 +238,7 @@ def test_parts_trained_together_equal_single_runs():
             np.testing.assert_allclose(states[part], alone.directions, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_directions_alternate_and_repel():
     """Protects: each step trains one by its score, and the regulariser makes them perpendicular."""
     config = dataclasses.replace(PAPER, directions=2, steps=200, learning_rate=0.02, regularizer_weight=1.0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 from official_pickles import Tensor, torch_save
+from slowly import first_quick
 from untrained import untrained
 
 from jaxedit import checkpoints, families
@@ -19,6 +20,7 @@ from weights_convert import convert
 ALEX = [(0, 64, 11, 4, 2), 3, (3, 192, 5, 1, 2), 3, (6, 384, 3, 1, 1), (8, 256, 3, 1, 1), (10, 256, 3, 1, 1)]
 VGG_PLACES = [[0, 2], [5, 7], [10, 12, 14], [17, 19, 21], [24, 26, 28]]
 VGG_WIDTHS = (64, 128, 256, 512, 512)
+TRUNKS = first_quick(["alex", "vgg"])
 
 
 def vgg() -> list[Any]:
@@ -71,7 +73,7 @@ def official(state: dict[str, np.ndarray], trunk: str, images: np.ndarray) -> li
     return taps
 
 
-@pytest.mark.parametrize("trunk", ["alex", "vgg"])
+@pytest.mark.parametrize("trunk", TRUNKS)
 def test_distances_are_the_official_ones(tmp_path, trunk):
     """Protects: layers, scaling, taps, heads, their sum and map, through the converter from torchvision's names."""
     state, images = state_dict(trunk), pictures()
@@ -92,7 +94,8 @@ def test_distances_are_the_official_ones(tmp_path, trunk):
     np.testing.assert_allclose(network.distance_map(*images), maps, rtol=0, atol=2e-5 * float(jnp.max(maps)))
 
 
-@pytest.mark.parametrize("trunk", ["alex", pytest.param("vgg", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("trunk", TRUNKS)
 def test_gradients_are_finite_where_images_are_equal_or_flat(trunk):
     """Protects: optimisation that begins at the image that it is compared with."""
     config = LpipsConfig(trunk)

@@ -29,6 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_and_knows_its_pairs(trained: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: pairs are latents and what is read off their pictures; nothing is drawn twice; other settings are
     refused."""
@@ -50,6 +51,7 @@ def test_a_training_goes_on_and_knows_its_pairs(trained: Path, capsys: pytest.Ca
     assert "holds another training (truncation_psi is 0.8 there, not 0.5)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_edits_one_after_the_other(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: pictures after each edit, latents of all, what was reached, both sheets; keypoints of a file and of a
     picture."""
@@ -73,6 +75,7 @@ def test_edits_one_after_the_other(trained: Path, tmp_path: Path, capsys: pytest
     assert cli.main([*edited, "--output", str(tmp_path / "more")]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -114,6 +117,7 @@ def test_captions_close_the_loop(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "unknown words" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_options_of_train_surrogate_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for given, message in (
         (["--samples", "10"], "100 or more"),
@@ -125,6 +129,7 @@ def test_options_of_train_surrogate_that_do_not_fit(tmp_path: Path, capsys: pyte
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_classifier_has_to_name_its_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: names and scores that do not fit are refused before anything is drawn."""
     config = AttributesConfig(attributes=3)

@@ -181,6 +181,7 @@ def test_lines_end_in_any_way():
 # Encoders.
 
 
+@pytest.mark.slow
 def test_both_encoders_make_vectors_of_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: one seam, from a checkpoint and without one, and that each says what it is."""
     encoder = network()

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import official_formats as official
 import pytest
+from slowly import first_quick
 
 import jaxedit
 from jaxedit import families
@@ -189,7 +190,7 @@ def check_generator(generator: StyleGAN2Generator, expected: dict[tuple[str, str
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "g1024" else ()) for name in GENERATORS]
+    "name", [pytest.param(name, marks=() if "32" in name else pytest.mark.slow) for name in GENERATORS]
 )
 def test_generator_equals_the_official_ones(name: str, references: dict[str, np.ndarray]):
     config = GENERATORS[name]
@@ -205,7 +206,9 @@ def check_discriminator(params: Any, config: DiscriminatorConfig, expected: dict
     assert errors and max(errors.values()) <= LOGIT_TOLERANCE, errors
 
 
-@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if "32" in name else pytest.mark.slow) for name in DISCRIMINATORS]
+)
 def test_discriminator_equals_the_official_ones(name: str, references: dict[str, np.ndarray]):
     config = DISCRIMINATORS[name]
     check_discriminator(on_device(weights(config, 3)), config, of_network(references, name))
@@ -222,7 +225,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
 }
 
 
-@pytest.mark.parametrize("implementation", WRITERS)
+@pytest.mark.parametrize("implementation", first_quick(WRITERS))
 def test_converted_files_give_what_the_official_code_gives(
     implementation: str, references: dict[str, np.ndarray], tmp_path: Path
 ):

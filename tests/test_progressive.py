@@ -115,6 +115,7 @@ def test_what_is_no_latent_is_refused(checkpoint: Path, labelled: Path, unchecke
             call()
 
 
+@pytest.mark.slow
 def test_lelsd_finds_directions(checkpoint: Path):
     """Protects: what LELSD sees of the family, whose one space nothing leads to."""
     generator, config = checkpoints.load(checkpoint), lelsd.LelsdConfig(steps=4, batch_size=2, learning_rate=0.05)
@@ -196,6 +197,7 @@ def test_commands_know_its_classes(labelled: Path, tmp_path: Path, capsys: Any):
     assert "choose one with --class 0 to --class 2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_find_direction_knows_it(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Protects: the command in the one space."""
 

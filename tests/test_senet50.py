@@ -119,6 +119,7 @@ def test_impossible_architectures_are_refused(values: dict[str, Any], message: s
 # Training.
 
 
+@pytest.mark.slow
 def test_a_classifier_of_attributes_is_trained():
     """Protects: fine-tuning; all statistics move, every parameter counts, and the loss falls."""
     config = SEResNet50Config(4, (1, 1), (1, 1), resolution=24, classes=4)

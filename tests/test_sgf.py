@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowly import first_quick
 
 from jaxedit import metrics, sgf
 from jaxedit.networks import auxiliary_mapping
@@ -97,7 +98,7 @@ def curved(a, b):
     return jacobians, lambda z, c: jnp.tanh(inner(z, c))
 
 
-@pytest.mark.parametrize("solver", ["euler", "midpoint", "rk4"])
+@pytest.mark.parametrize("solver", first_quick(["rk4", "euler", "midpoint"]))
 @pytest.mark.parametrize(("order", "series"), [(0, "neumann"), (1, "neumann"), (2, "neumann"), (1, "solve")])
 def test_paths_equal_a_transcription_and_end_per_sample(solver, order, series):
     rng = np.random.RandomState(2)
@@ -222,6 +223,7 @@ def test_the_auxiliary_mapping_equals_a_transcription():
     np.testing.assert_allclose(found, known["latent_mean"] + known["latent_scale"] * x, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_trained_mapping_reads_latent_and_condition(tmp_path):
     """Where the condition tells what two of the numbers are, the mapping beats the best constant and needs both; cut in
     two the training gives the same numbers."""

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from slowly import first_quick
 from untrained import untrained
 
 from jaxedit.generators import stylegan2
@@ -48,7 +49,7 @@ def assert_close(found, expected):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), found, expected)
 
 
-@pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto])
+@pytest.mark.parametrize("kind", first_quick([AxisType.Auto, AxisType.Explicit]))
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_sharded_batches(name, kind, arguments):
     """Protects: batches placed on an Explicit mesh (the default of jax.make_mesh) or an Auto one."""
@@ -61,6 +62,7 @@ def test_sharded_batches(name, kind, arguments):
     assert_close(jax.device_get(function(*placed)), jax.device_get(function(params, ws)))
 
 
+@pytest.mark.slow
 def test_gradients_inside_shard_map(arguments):
     """Protects: per-device gradients to the codes, with parameters that all devices share."""
     inside = jax.shard_map(
@@ -72,6 +74,7 @@ def test_gradients_inside_shard_map(arguments):
     assert_close(jax.jit(inside)(*arguments), jax.jit(jax.vmap(jax.grad(loss, 1), (None, 0)))(*arguments))
 
 
+@pytest.mark.slow
 def test_gradients_through_shard_map(arguments):
     """Protects: training with one gradient of the parameters summed over devices."""
     outer = jax.shard_map(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from slowly import first_quick
 from untrained import QUICKLY, untrained
 
 from jaxedit import stage_programs
@@ -19,6 +20,7 @@ from jaxedit.staged import Prepared, prepare, render, synthesize
 
 CONFIG = StyleGAN2Config(resolution=16, z_dim=24, w_dim=32, channel_base=256, channel_max=16, mapping_layers=2)
 KINDS = [("s", False), ("s", True), ("w_plus", False), ("w_plus", True), ("w", False)]
+ONE_QUICK = [*(pytest.param(*kind, marks=pytest.mark.slow) for kind in KINDS[:-1]), KINDS[-1]]
 
 
 def made() -> StyleGAN2Generator:
@@ -48,7 +50,7 @@ def posed(space: Any = "s", joint: bool = False) -> tuple[StagedStyleGAN2, Probl
     return synthesis, style_intervention.pose(synthesis, pick(found, 0), pick(found, 1), normal, mask)
 
 
-@pytest.mark.parametrize(("space", "joint"), KINDS)
+@pytest.mark.parametrize(("space", "joint"), ONE_QUICK)
 def test_every_stage_renders_the_same_image(space: Any, joint: bool):
     """Protects: the protocol: what is kept before a stage and what is computed after it make the whole image."""
     generator = made()
@@ -123,7 +125,7 @@ def test_run_equals_algorithm_1():
     assert max(float(part.max()) for part in found.coefficients) > 0.2
 
 
-@pytest.mark.parametrize(("space", "joint"), KINDS)
+@pytest.mark.parametrize(("space", "joint"), ONE_QUICK)
 def test_the_loss_falls(space: Any, joint: bool):
     """Protects: descent, not ascent, in every space and mode; the image outside the mask stays nearer."""
     synthesis, problem = posed(space, joint)
@@ -140,7 +142,7 @@ def test_the_loss_falls(space: Any, joint: bool):
     assert outside(state.coefficients) < 0.9 * outside(jax.tree.map(jnp.zeros_like, state.coefficients))
 
 
-@pytest.mark.parametrize("pixel_loss", ["mean_square", "norm", "none"])
+@pytest.mark.parametrize("pixel_loss", first_quick(["norm", "mean_square", "none"]))
 def test_first_step_is_finite_and_of_its_layer_only(pixel_loss: Any):
     """Protects: gradients where norms are 0, also for an edit that changes nothing; other layers are left alone."""
     synthesis, problem = posed()
@@ -180,9 +182,8 @@ def test_images_of_a_batch_stop_on_their_own():
     assert len({tuple(row) for row in mapped.steps.tolist()}) >= 3
 
 
-@pytest.mark.parametrize(
-    ("space", "joint"), [pytest.param(*kind, marks=pytest.mark.slow if kind == ("s", False) else ()) for kind in KINDS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("space", "joint"), KINDS)
 def test_programs_of_the_stages_give_images_and_gradients(space: Any, joint: bool):
     """Protects: the chain of programs, forward and back, from any stage, and each sample from its neighbours."""
     generator = made()
@@ -207,6 +208,7 @@ def test_programs_of_the_stages_give_images_and_gradients(space: Any, joint: boo
     np.testing.assert_array_equal(stage_programs.synthesize(synthesis, codes), states)
 
 
+@pytest.mark.slow
 def test_layers_share_the_programs_of_the_stages():
     """Protects: the time to the first picture: a program for each stage, whichever layers are optimised before it."""
     synthesis, problem = posed()
@@ -217,7 +219,7 @@ def test_layers_share_the_programs_of_the_stages():
     assert stage._cache_size() - before == len(problem.codes)
 
 
-@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("batched", first_quick([False, True]))
 def test_what_is_not_finite_is_seen_in_the_loss(batched: bool):
     """Protects: an edit that cannot be drawn from looking like one that has converged."""
     synthesis, problem = posed(joint=True)

@@ -217,6 +217,7 @@ def test_features_have_names_and_shapes():
 # Noise.
 
 
+@pytest.mark.slow
 def test_kinds_of_noise():
     """Protects: stored maps, none, fresh maps by key: equal keys equal images, other keys other images."""
     one, again, other = (render_key(network(), code(), jax.random.key(seed)) for seed in (1, 1, 2))
@@ -226,6 +227,7 @@ def test_kinds_of_noise():
         assert distance(*pair) > 1e-2
 
 
+@pytest.mark.slow
 def test_noise_is_fresh_in_every_layer_and_sample():
     """Protects: one key does not draw the same map twice, nor for two samples of a batch."""
     keys = jax.random.split(jax.random.key(0), 2)

@@ -155,6 +155,7 @@ def rows(directory: Path) -> list[dict[str, float]]:
     return [json.loads(row) for row in (directory / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_a_fit_converges_and_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Protects: the loop learns, inference agrees, and an interruption changes neither weights nor log."""
     params = fit(tmp_path / "whole")

@@ -103,7 +103,7 @@ class Row:
     keeps_dtype: bool = True
     stays_divided: bool = True
     loops: bool = False  # over a function of its arguments, which a call outside of `jit` compiles each time
-    composed: bool = False  # of functions that have rows: not called operation by operation, which takes long
+    large: bool = False  # takes long to compile: only in slow tests, and not called operation by operation
 
 
 def normal(*shape: int) -> jax.Array:
@@ -336,7 +336,7 @@ def network(function: Any, config: Any) -> Row:
         lambda shared, image: function(shared, image, config=config),
         batch(size, size, 3),
         lambda: kept_size(config),
-        composed=True,
+        large=True,
     )
 
 
@@ -454,7 +454,7 @@ def face_row(function: Callable[..., Any], config: Any) -> Row:
     def weak() -> Any:
         return jax.tree.map(lambda leaf: leaf * np.float32(np.prod(leaf.shape[:-1]) ** -0.5), params(config))
 
-    return Row(lambda p, s: function(p, s, config=config), batch(side, side, 3), weak, composed=True)
+    return Row(lambda p, s: function(p, s, config=config), batch(side, side, 3), weak, large=True)
 
 
 TABLE = {
@@ -533,13 +533,13 @@ TABLE = {
         lambda p, s: l2m_generator.translate(p, s[0], s[1], config=TRANSLATOR, masks=(s[2], s[2])),
         lambda: (batch(64, 64, 3)(), batch(5)(), jax.nn.sigmoid(batch(80, 70)())),
         lambda: kept_size(TRANSLATOR),
-        composed=True,
+        large=True,
     ),
     "l2m_style_encoder.encode": Row(
         lambda p, s: l2m_style_encoder.encode(p, *s, config=STYLES),
         lambda: (batch(64, 64, 3)(), domains()),
         lambda: kept_size(STYLES),
-        composed=True,
+        large=True,
     ),
     "l2m_style_encoder.decompose": with_styles(lambda p, s, other, y: l2m_style_encoder.decompose(p, s)),
     "l2m_style_encoder.transform": with_styles(lambda p, s, other, y: l2m_style_encoder.transform(p, s, y)),
@@ -584,7 +584,7 @@ TABLE = {
         lambda _, s: augment.augment(*s),
         lambda: (keys(), batch(8, 8, 3)(), probabilities()),
         stays_divided=False,
-        composed=True,
+        large=True,
     ),
     "augment.warp": Row(
         lambda source, image: augment.warp(image, source), batch(8, 9, 3), const(2, 3), stays_divided=False
@@ -602,19 +602,19 @@ TABLE = {
         const(8),
     ),
     "gan_terms.fake_image": Row(
-        lambda p, s: gan_terms.fake_image(p, *s, config=GAN), lambda: (batch(6, 32)(), keys()), weights, composed=True
+        lambda p, s: gan_terms.fake_image(p, *s, config=GAN), lambda: (batch(6, 32)(), keys()), weights, large=True
     ),
     "gan_terms.path_length": Row(
         lambda p, s: gan_terms.path_length(p, *s, config=GAN),
         lambda: (batch(6, 32)(), keys(), batch(16, 16, 3)()),
         weights,
-        composed=True,
+        large=True,
     ),
     "gan_terms.r1_penalty": Row(
         lambda p, x: gan_terms.r1_penalty(p, x, config=GAN),
         batch(4, 16, 16, 3),
         lambda: params(GAN.discriminator),
-        composed=True,
+        large=True,
     ),
     "gan_terms.ema_decay": Row(lambda _, n: gan_terms.ema_decay(1000 * n, config=GAN), probabilities),
     "gan_terms.update_ema": Row(
@@ -643,7 +643,7 @@ TABLE = {
         lambda g, z: g.render(g.advance("w_plus", g.advance("w", g.advance("z", z)))),
         batch(6),
         lambda: MobileStyleGANGenerator(params(MOBILE), MOBILE),
-        composed=True,
+        large=True,
     ),
     "biggan.condition": Row(
         lambda p, s: biggan.condition(p, s[0], config=BIGGAN, c=s[1], truncation_psi=s[2]),
@@ -651,37 +651,37 @@ TABLE = {
         biggan_params,
     ),
     "biggan.synthesize": Row(
-        lambda p, s: biggan.synthesize(p, s, config=BIGGAN), biggan_latents, biggan_params, composed=True
+        lambda p, s: biggan.synthesize(p, s, config=BIGGAN), biggan_latents, biggan_params, large=True
     ),
     "biggan.synthesize/features": Row(
         lambda p, s: biggan.synthesize(p, s, config=BIGGAN, with_features=True),
         biggan_latents,
         biggan_params,
-        composed=True,
+        large=True,
     ),
     "biggan.BigGANGenerator": Row(
         classified,
         lambda: (batch(6)(), labels(), probabilities()),
         lambda: BigGANGenerator(biggan_params(), BIGGAN),
-        composed=True,
+        large=True,
     ),
     "progressive.synthesize": Row(
         lambda p, z: progressive.synthesize(p, z, config=PROGRESSIVE),
         batch(5),
         lambda: params(PROGRESSIVE),
-        composed=True,
+        large=True,
     ),
     "progressive.synthesize/features": Row(
         lambda p, z: progressive.synthesize(p, z, config=PROGRESSIVE, with_features=True),
         batch(5),
         lambda: params(PROGRESSIVE),
-        composed=True,
+        large=True,
     ),
     "progressive.ProgressiveGenerator": Row(
         lambda g, s: g.render(g.advance("z", s[0], c=s[1])),
         lambda: (batch(5)(), labels()),
         lambda: progressive.ProgressiveGenerator(params(LABELLED), LABELLED),
-        composed=True,
+        large=True,
     ),
     "images.to_uint8": Row(of_sample(images.to_uint8), batch(4, 4, 3), dtypes=BOTH, keeps_dtype=False),
     "images.from_uint8": Row(of_sample(images.from_uint8), lambda: jnp.arange(96, dtype=jnp.uint8).reshape(8, 2, 2, 3)),
@@ -766,13 +766,13 @@ TABLE = {
         lambda d, s: channels.rank_channels(s, 0.1 * d, jnp.abs(d))[1:], batch(5, 40), const(40)
     ),
     "channels.gradient_maps": Row(
-        lambda p, s: channels.gradient_maps(flat_image(p), s, size=2, batch_size=4), flat_styles, weights, composed=True
+        lambda p, s: channels.gradient_maps(flat_image(p), s, size=2, batch_size=4), flat_styles, weights, large=True
     ),
     "channels.local_gradient_maps": Row(
         lambda g, s: channels.local_gradient_maps(g, s, size=4, batch_size=4),
         flat_styles,
         generator,
-        composed=True,
+        large=True,
     ),
     "channels.region_overlaps": Row(
         lambda _, s: channels.region_overlaps(s[0], s[1], (("background",), ("skin",))),
@@ -783,13 +783,13 @@ TABLE = {
     "channels.activity": Row(of_sample(channels.activity), batch(3, 5, 4)),
     "style_intervention.pose": Row(posed, interventions, generator),
     "style_intervention.init": Row(lambda g, s: intervened(g, s, 0), interventions, generator),
-    "style_intervention.step": Row(lambda g, s: intervened(g, s, 1), interventions, generator, composed=True),
+    "style_intervention.step": Row(lambda g, s: intervened(g, s, 1), interventions, generator, large=True),
     "style_intervention.run": Row(
         lambda g, s: intervened(g, s, None),
         interventions,
         generator,
         stays_divided=False,  # the loop ends with the last image
-        composed=True,
+        large=True,
     ),
     "lelsd.layer_scores": Row(lambda _, s: lelsd.layer_scores(*s, config=lelsd.PAPER), edited_maps),
     "lelsd.localization_score": Row(lambda _, s: lelsd.localization_score(*s, config=lelsd.OFFICIAL), edited_maps),
@@ -827,7 +827,7 @@ TABLE = {
         lambda p, s: surrogate_field(p, s, sgf.SgfConfig(max_steps=3)),
         latents_and_conditions,
         surrogate_params,
-        composed=True,
+        large=True,
     ),
     "surrogate.loss": Row(
         lambda p, s: surrogate.loss(
@@ -840,7 +840,7 @@ TABLE = {
         lambda p, s: surrogate.measure(p, surrogate.Pairs(*s)),
         lambda: (batch(9, 6)(), batch(9, 2)()),
         surrogate_params,
-        composed=True,
+        large=True,
     ),
     "surrogate.draw": Row(
         lambda p, key: surrogate.draw(key, surrogate.Pairs(*p), batch_size=3),
@@ -854,7 +854,7 @@ TABLE = {
         lambda _, s: metrics.disentanglement_score(metrics.DisentanglementCurve(*s), start=True, hold=True),
         lambda: (batch(5)(), batch(5)()),
     ),
-    "lelsd.step": Row(localised, localisations, const(6, 12), composed=True),
+    "lelsd.step": Row(localised, localisations, const(6, 12), large=True),
     # One sample is a set here. XLA's TopK on the CPU gathers a divided batch.
     "metrics.nearest_neighbors": Row(
         lambda points, queries: metrics.nearest_neighbors(queries, points, k=2).distances,
@@ -874,7 +874,7 @@ TABLE = {
         face,
         stays_divided=False,  # the identity is shared
     ),
-    "avatars.render": Row(drawn, factors, composed=True),
+    "avatars.render": Row(drawn, factors, large=True),
 }
 # Not functions of arrays; `gan.step` has tests of its own, and `init` draws parameters from a key.
 EXEMPT = {
@@ -932,7 +932,9 @@ EXEMPT = {
     *("images.open_picture", "images.check_picture"),
 }
 
-every_row = pytest.mark.parametrize("name", TABLE)
+SLOW = pytest.mark.slow
+ROWS = [pytest.param(name, marks=SLOW if row.large else ()) for name, row in TABLE.items()]
+every_row = pytest.mark.parametrize("name", ROWS)
 
 
 def public_names(module: ModuleType) -> set[str]:
@@ -1034,11 +1036,12 @@ def check(found: Any, expected: Any, budget: float = BUDGET) -> None:
         assert np.abs(np.asarray(got, np.float64) - np.asarray(want, np.float64)).max() <= slack
 
 
+@SLOW
 @every_row
 def test_jit_equals_eager(name: str):
     """Protects: no dependence on concrete values, in or out of `jit`."""
     shared, samples = inputs(name)
-    if not TABLE[name].composed:
+    if not TABLE[name].large:
         check(jitted(name)(shared, pick(samples, 0)), eager_result(name))
 
 
@@ -1058,12 +1061,13 @@ jax.monitoring.register_event_duration_secs_listener(
 )
 
 
+@SLOW
 @every_row
 def test_second_call_does_not_compile(name: str):
     """Protects: no fresh closure behind a hidden `jit`, no shape or constant that depends on the values."""
     shared, samples = inputs(name)
     first, second = pick(samples, 0), pick(samples, 1)
-    eager = () if TABLE[name].loops or TABLE[name].composed else (TABLE[name].function,)
+    eager = () if TABLE[name].loops or TABLE[name].large else (TABLE[name].function,)
     for function in (jitted(name), *eager):
         jax.block_until_ready(function(shared, first))  # just before: JAX forgets programs after thousands of others
         before = len(COMPILATIONS)
@@ -1128,6 +1132,7 @@ def devices_sharding() -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("batch"))
 
 
+@SLOW
 @every_row
 def test_eight_devices(name: str):
     """Protects: a batch divided among devices gives the same numbers, stays divided, and needs no communication."""

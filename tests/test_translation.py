@@ -15,6 +15,7 @@ def test_combinations_of_attributes_are_domains():
     assert names == ("plain", "a", "b", "a+b", "c", "a+c", "b+c", "a+b+c")
 
 
+@pytest.mark.slow
 def test_avatars_come_in_all_domains_alike():
     """Protects: as many images of each domain, which are what they are said to be; a step has one
     batch."""

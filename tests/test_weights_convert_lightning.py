@@ -135,6 +135,7 @@ def drawn(state: dict[str, Any], w: np.ndarray, noise: dict[str, np.ndarray]) ->
     return inverse(bands).transpose(1, 2, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", [True, False])
 def test_training_checkpoints_draw_what_the_official_network_draws(tmp_path, stored):
     """Protects: every tensor in its place, demodulation in the kernels, noise with its strength, and the average w."""

@@ -176,7 +176,13 @@ def zip_directory(count: int) -> bytes:
     return b"PK\x03\x04" + bytes(26) + directory + end
 
 
-@pytest.mark.parametrize("case", ATTACKS)
+LONG = ("20 million opcodes", "20 million marks", "a million nested lists", "shared stream", "aliased storage")
+LONG += ("a million nested tuples", "one member for many storages", "copied list")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow if case in LONG else ()) for case in ATTACKS]
+)
 def test_attacks_on_memory_and_time(tmp_path: Path, case: str) -> None:
     """Protects: in a process of its own, limited to 2 GiB and 10 s, the command ends with its one line."""
     pytest.importorskip("resource", reason="limits of the operating system")

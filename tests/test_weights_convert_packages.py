@@ -85,6 +85,7 @@ def test_a_manifest_becomes_the_network(tmp_path, form, bits):
         np.testing.assert_allclose(found[leaf], array, rtol=0, atol=1e-7, err_msg=leaf)
 
 
+@pytest.mark.slow
 def test_several_networks_get_a_folder_each(tmp_path):
     """Protects: one command converts all that a package holds; one of them can be chosen; unknown ones are left."""
     members = {}
@@ -103,6 +104,7 @@ def test_several_networks_get_a_folder_each(tmp_path):
         assert checkpoints.read_description(path).family == "age_gender"
 
 
+@pytest.mark.slow
 def test_real_weights_are_read(tmp_path, fixtures):
     """Protects: the published files of three networks."""
     convert(fixtures / "face_api", tmp_path / "out")

@@ -11,6 +11,7 @@ import official_pickles as pickles
 import pytest
 from official_pickles import Tensor
 from oracles import f64
+from slowly import first_quick
 from test_networks import Reference, check, lively, normal
 
 import jaxedit
@@ -56,7 +57,7 @@ def test_names_and_shapes_are_those_of_the_official_files(family: str):
 
 
 @pytest.mark.parametrize("network", [None, "bisenet"])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", first_quick(["module.", ""]))
 def test_a_parser_is_converted_and_called(tmp_path: Path, params: Any, prefix: str, network: str | None):
     """Protects: the way from an official file to logits, against float64, with and without a wrapper's prefix."""
     state = {prefix + name: value for name, value in official_state(params).items()}
