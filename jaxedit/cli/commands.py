@@ -20,6 +20,7 @@ from jaxedit.cli.options import (
     TrainL2MGan,
     TrainStyleGAN2,
     TrainSurrogate,
+    Translate,
 )
 
 
@@ -50,6 +51,7 @@ COMMANDS = {
     "train-stylegan2": Row(TrainStyleGAN2, "train_stylegan2", "; the same command goes on from the last snapshot"),
     "train-surrogate": Row(TrainSurrogate, "train_surrogate", "; the same command goes on from there"),
     "train-l2m-gan": Row(TrainL2MGan, "train_l2m_gan", "; the same command goes on from the last snapshot"),
+    "translate": Row(Translate, "translate", _PICTURES),
     "manipulate": Row(Manipulate, "manipulate"),
     "info": Row(Info, "info"),
 }

@@ -19,13 +19,26 @@ class Computing:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Drawing(Computing):
+class Writing(Computing):
+    """Options of every command that writes pictures, one file each."""
+
+    output: Path
+    """Directory for the PNG files; made if needed."""
+    grid: bool = False
+    """Also write grid.png, a sheet of all pictures, shrunk where needed."""
+    batch_size: int | None = None
+    """Pictures computed at a time, a multiple of the number of devices; all batches have this size. Default: 8."""
+    existing: Existing = "error"
+    """What to do if a picture exists already: refuse, skip it (resumes an interrupted run), or overwrite it. Pictures
+    of other settings (truncation, directions, ...) are never mixed: overwriting is refused if some would stay."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawing(Writing):
     """Options of every command that draws pictures with a checkpoint."""
 
     checkpoint: Positional[Path]
     """Checkpoint directory, as written by `python -m weights_convert`, or `avatars` for the built-in generator."""
-    output: Path
-    """Directory for the PNG files; made if needed."""
     truncation_psi: float = 1.0
     """Truncation towards the average w, for seeds: 1 is none, 0.7 usual, 0 the average image. BigGAN takes the
     statistics of a truncation, above 0, and leaves z as it is."""
@@ -35,15 +48,8 @@ class Drawing(Computing):
     """Noise maps stored in the checkpoint, none, or drawn anew for every seed (repeatably)."""
     label: Annotated[int | None, Named("class")] = None
     """Class label of a conditional network, for seeds or z codes."""
-    grid: bool = False
-    """Also write grid.png, a sheet of all pictures, shrunk where needed."""
-    batch_size: int | None = None
-    """Pictures computed at a time, a multiple of the number of devices; all batches have this size. Default: 8."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the synthesis network."""
-    existing: Existing = "error"
-    """What to do if a picture exists already: refuse, skip it (resumes an interrupted run), or overwrite it. Pictures
-    of other settings (truncation, directions, ...) are never mixed: overwriting is refused if some would stay."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -496,6 +502,28 @@ class TrainL2MGan(Computing):
     """Steps between two snapshots, each with a sheet of pictures."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Translate(Writing):
+    """Take photos to other domains, or make them like references, without inversion (L2M-GAN): NAME_smiling+1.png.
+
+    Photos are turned upright, cropped to the largest square in the middle and resized to the model's size.
+    """
+
+    model: Positional[Path]
+    """Folder with `generator` and `style_encoder`, and `fan` if it needs masks: of `train-l2m-gan`, or converted."""
+    photos: Positional[Path]
+    """A picture, or a folder of PNG, JPEG and WebP files and the folders below it."""
+    to: tuple[str, ...] = ()
+    """Domains to go to, by name, or by number in a converted model. One domain, of the references, with --reference."""
+    strengths: tuple[float, ...] = (1.0,)
+    """How far to go, one picture each: 0 is the photo's own style, 1 the edit, more a stronger one."""
+    reference: Path | None = None
+    """A picture, or a folder of them, whose look photos are to get: NAME_REFERENCE+1.png. Without --to, a reference is
+    of the domain whose name its folder has."""
+    source: str | None = None
+    """Domain of the photos. Default: that whose name the folder of a photo has."""
+
+
 RENAMED = {
     "network": Renamed("checkpoint", "a directory; python -m weights_convert makes it of the file"),
     "network-pkl": Renamed("checkpoint", "a directory; python -m weights_convert makes it of the file"),
@@ -543,5 +571,6 @@ Command = (
     | TrainStyleGAN2
     | TrainSurrogate
     | TrainL2MGan
+    | Translate
     | Manipulate
 )

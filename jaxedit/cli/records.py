@@ -15,7 +15,16 @@ import numpy as np
 
 import jaxedit
 from jaxedit.atomic import replacing
-from jaxedit.cli.options import Drawing, FindDirection, FitParser, Generate, Manipulate, Palette, TrainSurrogate
+from jaxedit.cli.options import (
+    Drawing,
+    FindDirection,
+    FitParser,
+    Generate,
+    Manipulate,
+    Palette,
+    TrainSurrogate,
+    Writing,
+)
 from jaxedit.generators.base import Generator
 from jaxedit.settings import with_defaults
 
@@ -98,7 +107,7 @@ def begin_pictures(output: Path, record: str, settings: dict[str, Any], names: I
         partial.write_text(json.dumps({"jaxedit": jaxedit.__version__, **settings}, indent=2) + "\n")
 
 
-def existing(command: Drawing, names: Sequence[str]) -> set[str]:
+def existing(command: Writing, names: Sequence[str]) -> set[str]:
     """Names of all files in the output directory; any of this run's pictures are an error unless allowed."""
     output = command.output
     present = {entry.name for entry in os.scandir(output)}
@@ -111,7 +120,7 @@ def existing(command: Drawing, names: Sequence[str]) -> set[str]:
 
 
 def check_record(
-    command: Drawing, settings: dict[str, Any], names: Sequence[str], present: set[str], *, config: Any = None
+    command: Writing, settings: dict[str, Any], names: Sequence[str], present: set[str], *, config: Any = None
 ) -> str:
     """Name of the file that keeps a run's settings: pictures of different settings never share a directory.
 

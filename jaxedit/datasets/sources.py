@@ -67,7 +67,7 @@ def image_folder(
         NotADirectoryError: `path` is no folder.
         ValueError: Fewer images than a batch has, or an impossible size, batch size, seed or colour.
     """
-    files = _image_files(Path(path))
+    files = image_files(Path(path))
     if len(background) != 3 or not all(0 <= level <= 255 for level in background):
         raise ValueError(f"background is {background}; three numbers from 0 to 255 would be right")
 
@@ -106,7 +106,7 @@ def check_images(path: str | os.PathLike, *, progress: Callable[[int, int], obje
         NotADirectoryError: `path` is no folder.
         ValueError: Files are damaged; one line with their number and the first five.
     """
-    files = _image_files(Path(path))
+    files = image_files(Path(path))
     errors: list[Exception] = []
     with decoding_threads() as threads:
         for start in range(0, len(files), _AT_A_TIME):
@@ -118,7 +118,19 @@ def check_images(path: str | os.PathLike, *, progress: Callable[[int, int], obje
     return len(files)
 
 
-def _image_files(folder: Path) -> list[str]:
+def image_files(folder: Path) -> list[str]:
+    """The files that `image_folder` reads.
+
+    Args:
+        folder: Where.
+
+    Returns:
+        Their paths, sorted, with numbers as numbers.
+
+    Raises:
+        FileNotFoundError: No such folder, or there is no image in it.
+        NotADirectoryError: `folder` is no folder.
+    """
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder")
     if not folder.is_dir():
