@@ -26,7 +26,7 @@ from jaxedit.cli.surrogates import field_of, latent_of
 from jaxedit.directions.pca import principal_components
 
 _ENTANGLED = ("gender", "beard", "age", "grey_hair")
-_SHOWN = 4
+_SHOWN = 3
 _COMPONENTS = 40
 _CLOSE = sgf.SgfConfig().threshold
 

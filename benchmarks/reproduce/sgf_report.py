@@ -70,11 +70,12 @@ def claims(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
     """The paper's statements, what was found, and whether they hold."""
     found = []
     seen = {"own": "by the network that SGF sees, as in the paper", "judged": "by the judge"}
-    for (space, methods), kind in itertools.product(report["methods"].items(), seen):
-        areas = {name: overall(methods, name, kind) for name in _methods(methods)}
+    for (space, methods), kind, held in itertools.product(report["methods"].items(), seen, (False, True)):
+        areas = {name: overall(methods, name, kind, held) for name in _methods(methods)}
         text = ", ".join(f"{name} {area:.3f}" for name, area in areas.items())
         best = max(areas, key=lambda name: areas[name]) == "SGF"
-        found.append((f"its overall score is the highest, in {space.upper()}, {seen[kind]}", text, best))
+        end = ", its last height held" if held else ""
+        found.append((f"its overall score is the highest, in {space.upper()}, {seen[kind]}{end}", text, best))
     reached = [one["SGF"]["reached"] for methods in report["methods"].values() for one in methods.values()]
     text = f"for {100 * min(reached):.0f} to {100 * max(reached):.0f} %"
     found.append(("edits of attributes reach the target (here: for 90 % within 30 steps)", text, min(reached) >= 0.9))

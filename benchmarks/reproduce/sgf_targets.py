@@ -26,6 +26,8 @@ SENTENCES = (
     "a young man without glasses",
 )
 _PRECISE = sgf.SgfConfig(threshold=0.02)  # goes on where the tolerance of a kind is reached
+# No picture's vector comes as near a sentence's as would end a path: it ends where its way is gone, 1 / lambda steps.
+_AS_FAR_AS_PLANNED = sgf.SgfConfig(threshold=0.02, max_steps=5)
 
 
 def conditions(seen: Seen, latents: np.ndarray, *, space: str, size: int) -> np.ndarray:
@@ -80,7 +82,7 @@ def captions(
     rows, found = [], []
     for sentence in SENTENCES:
         goals = goals_of(seen, before, caption=[encoder.embed(sentence)] * len(latents))
-        moved, info = towards(seen, latents, goals, space=space)
+        moved, info = towards(seen, latents, goals, space=space, config=_AS_FAR_AS_PLANNED)
         after = batches(size, _judged, (seen, judge), moved, space=space) > 0
         asked = {
             name: there for name, there in avatars.captions.mentioned(sentence).items() if name in avatars.ATTRIBUTES
