@@ -105,13 +105,12 @@ def report(**changes: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "index"),
     [
-        ({"ours": 0.75}, 0),
-        ({"ours": 0.75}, 1),
-        ({"reached": 0.8}, 2),
-        ({"distance": 2.1}, 3),
-        ({"last": 4.0}, 4),
-        ({"other": 0.2}, 5),
-        ({"after": 0.7}, 6),
+        *(({"ours": 0.75}, index) for index in range(4)),  # by both networks, held or not
+        ({"reached": 0.8}, 4),
+        ({"distance": 2.1}, 5),
+        ({"last": 4.0}, 6),
+        ({"other": 0.2}, 7),
+        ({"after": 0.7}, 8),
     ],
 )
 def test_claims_turn_false_with_their_numbers(change: dict[str, float], index: int):

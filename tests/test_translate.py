@@ -96,6 +96,7 @@ def test_photos_are_translated(model: Path, photos: Path, tmp_path: Path, capsys
     assert "made with another source" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_photos_become_like_references(model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Protects: Eq. 10 by the reference's head; the encoder of StarGAN v2, which has a reference's style whole."""
     output = tmp_path / "out"
