@@ -41,12 +41,12 @@ class Edits(NamedTuple):
 
     Attributes:
         domains: `[k]` int32, of the targets or references.
-        strengths: `[k]` float32.
-        references: `[k, size, size, 3]` uint8, or None.
+        strengths: `[k]` float32, or None for references.
+        references: Their styles, `[k, style_dim]` float32, or None.
     """
 
     domains: np.ndarray
-    strengths: np.ndarray
+    strengths: np.ndarray | None
     references: np.ndarray | None
 
 
@@ -67,12 +67,14 @@ def run(command: Translate) -> None:
         OSError: Something cannot be read or written.
     """
     model, domains = read(command.model)
-    names, edits, known = _edits(command, model, domains)
     photos = _photos(command.photos, domains, command.source)
+    names, edits, known = _edits(command, model, domains)
     size, count = model.generator.config.resolution, len(names)
     sources = [_source(photo, domains, needed=edits.references is None) for photo in photos]
-    read_photo = functools.lru_cache(maxsize=1)(lambda index: decode(str(photos[index].path), size=size))
     together = batch.choose_batch_size(len(photos), command.batch_size)
+
+    def read_photo(row: int) -> np.ndarray:
+        return decode(str(photos[row].path), size=size)
 
     def compute(todo: Sequence[int]) -> Iterator[batch.Drawn]:
         wanted, rows = set(todo), sorted({index // count for index in todo})
@@ -83,7 +85,8 @@ def run(command: Translate) -> None:
                 if row * count + column in wanted:
                     yield batch.Drawn(drawn.image[column], drawn.finite[column])
 
-    settings = {name: checkpoints.read_description(command.model / name).sha256 for name in _KINDS if _has(model, name)}
+    networks = [name for name, network in model._asdict().items() if network is not None]
+    settings = {name: checkpoints.read_description(command.model / name).sha256 for name in networks}
     settings |= {"photos": str(command.photos.resolve()), "source": command.source, "references": known}
     files = [f"{photo.name}_{name}.png" for photo in photos for name in names]
     sheet = Sheet([photo.name for photo in photos], ["original", *names], original=read_photo)
@@ -125,10 +128,6 @@ def read(folder: Path) -> tuple[Model, tuple[str, ...]]:
     return Model(found["generator"], found["style_encoder"], found.get("fan")), tuple(names)
 
 
-def _has(model: Model, name: str) -> bool:
-    return getattr(model, name) is not None
-
-
 def _edits(command: Translate, model: Model, domains: Sequence[str]) -> tuple[list[str], Edits, dict[str, Any]]:
     """The edits with their names, and what stands for references in the record."""
     targets = [choose(name, domains, kind="domain") for name in command.to]
@@ -137,17 +136,14 @@ def _edits(command: Translate, model: Model, domains: Sequence[str]) -> tuple[li
     if len(targets) > 1 or command.strengths != (1.0,):
         raise ValueError("--reference goes with one domain of --to at most, that of the references, and no --strengths")
     references = _photos(command.reference, domains, *targets)
-    size = model.generator.config.resolution
-    edits = Edits(
-        np.array([_source(photo, domains, option="--to") for photo in references], np.int32),
-        np.ones(len(references), np.float32),
-        np.stack([decode(str(photo.path), size=size) for photo in references]),
-    )
+    numbers = [_source(photo, domains, option="--to") for photo in references]
+    size, together = model.generator.config.resolution, batch.choose_batch_size(len(references), command.batch_size)
+    samples = ((decode(str(photo.path), size=size), number) for photo, number in zip(references, numbers, strict=True))
+    styles = batch.collected(batch.map_samples(_encoded, model.style_encoder, samples, batch_size=together))
     known = {
-        photo.name: [file_digest(photo.path), int(domain)]
-        for photo, domain in zip(references, edits.domains, strict=True)
+        photo.name: [file_digest(photo.path), int(number)] for photo, number in zip(references, numbers, strict=True)
     }
-    return [f"{photo.name}+1" for photo in references], edits, known
+    return [f"{photo.name}+1" for photo in references], Edits(np.array(numbers, np.int32), None, styles), known
 
 
 def _to_domains(
@@ -197,8 +193,13 @@ def _source(photo: _Photo, domains: Sequence[str], *, needed: bool = True, optio
     return np.int32(photo.domain or 0)
 
 
+def _encoded(encoder: L2MStyleEncoder, sample: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """The style of a picture of a domain."""
+    return encoder(images.from_uint8(sample[0]), sample[1])
+
+
 def _translated(shared: tuple[Model, Edits], sample: tuple[jax.Array, jax.Array]) -> batch.Drawn:
-    """All edits of a photo, one after the other: so many references that they fit into no memory are no problem."""
+    """All edits of a photo, one after the other, so that memory does not grow with them."""
     model, edits = shared
     photo, source = images.from_uint8(sample[0]), sample[1]
     masks = None if model.fan is None else model.fan.masks(photo)
@@ -209,17 +210,17 @@ def _translated(shared: tuple[Model, Edits], sample: tuple[jax.Array, jax.Array]
     return jax.lax.map(draw, _styles(model, edits, photo, source))
 
 
-def _styles(model: Model, edits: Edits, photo: jax.Array, source: jax.Array) -> jax.Array:
+def _styles(model: Model, edits: Edits, photo: jax.Array, source: jax.Array) -> Any:
     encoder = model.style_encoder
     if edits.references is None:
         s = encoder(photo, source)
         to = functools.partial(l2m_gan.edited_style, encoder.params, s)
         return jax.vmap(lambda domain, strength: to(domain, strength=strength))(edits.domains, edits.strengths)
 
-    def like(reference: Any, domain: Any) -> jax.Array:
-        s = encoder(images.from_uint8(reference), domain)
-        if not encoder.config.transform_layers:
-            return s
+    if not encoder.config.transform_layers:
+        return edits.references
+
+    def like(s: Any, domain: Any) -> jax.Array:
         return l2m_gan.reference_style(encoder.params, encoder(photo, domain), s)
 
     return jax.vmap(like)(edits.references, edits.domains)
